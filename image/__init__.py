@@ -1,0 +1,1 @@
+"""Images: systems on pictures."""

@@ -1,0 +1,1 @@
+"""Text: systems on token sequences."""
