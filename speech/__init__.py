@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Enhancer": ".enhancement",
+    "Enhancer": ".enhancer",
 }
 
 __all__ = list(_HOMES)

@@ -1,0 +1,328 @@
+"""Recordings to training pairs: noisy mixtures made on the fly, or pairs read from folders.
+
+Every item is a pure function of (seed, index), so a position in the data is one integer and a resumed run draws what it would have drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.random import Generator
+from torch.utils.data import Dataset
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus"}
+
+
+def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> list[Path]:
+    """Every audio file below the folders, sorted; names that contain a part in `exclude` are left out. An empty result raises ValueError."""
+    folders = list(folders)
+    found = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not any(part in path.name for part in exclude)
+    )
+    if not found:
+        raise ValueError(f"no recordings ({', '.join(sorted(SUFFIXES))}) below {', '.join(map(str, folders)) or 'no folder'}")
+    return found
+
+
+class Library:
+    """Mono recordings at one rate, decoded when first asked for and then kept in memory as 16-bit samples (115 MB an hour at 16 kHz)."""
+
+    def __init__(self, paths: Sequence[Path], sample_rate: int = 16_000):
+        self.paths, self.sample_rate = list(paths), sample_rate
+        self.kept: dict[Path, np.ndarray] = {}
+
+    def __getitem__(self, path: Path) -> np.ndarray:
+        """float32 (samples,)"""
+        if path not in self.kept:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            mono = samples.mean(1)
+            if rate != self.sample_rate:
+                mono = soxr.resample(mono, rate, self.sample_rate)
+            self.kept[path] = np.clip(np.round(mono * 32767), -32768, 32767).astype(np.int16)
+        return self.kept[path].astype(np.float32) / 32767
+
+
+def hold_out(paths: Sequence[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
+    """(training, held out): one source in `every` of each folder is held out; takes of one source (x-A.wav, x-B.wav) stay together."""
+    sources: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(paths):
+        sources[path.parent][re.sub(r"-[A-Z]$", "", path.stem)].append(path)
+    training, held = [], []
+    for folder in sources.values():
+        for i, source in enumerate(folder.values()):
+            (held if i % every == every // 2 else training).extend(source)
+    return training, held
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """How a noisy mixture is made. Probabilities are per item."""
+
+    seconds: float = 2.0
+    sample_rate: int = 16_000  # Hz
+    snr: tuple[float, float] = (-5.0, 20.0)  # dB, of active speech to noise
+    quiet_snr: tuple[float, float] = (20.0, 40.0)  # dB, of the next share of items
+    quiet: float = 0.1
+    clean: float = 0.1  # no noise at all: what is clean must come back unchanged
+    speechless: float = 0.03  # noise alone: the answer is silence
+    second_noise: float = 0.3
+    babble: float = 0.08  # three to six other talkers as the noise
+    coloured: float = 0.08  # synthetic noise with a random spectral slope
+    room: float = 0.3
+    early: float = 0.05  # seconds of the room's response that the target keeps
+    speed: float = 0.3
+    equaliser: float = 0.4
+    band_limit: float = 0.12
+    telephone: float = 0.04
+    codec: float = 0.06
+    clipping: float = 0.05
+    level: tuple[float, float] = (-45.0, -15.0)  # dBFS of the mixture
+
+
+class Mixtures(Dataset):
+    """Noisy speech and its clean target, each (samples,) float32, from clean speech, noise and optional room responses.
+
+    Speech and noise are drawn corpus by corpus with a chance that grows with the root of its length, so that a large one does not drown the rest;
+    `emphasis` multiplies the chance of the corpora that are named in it.
+    """
+
+    def __init__(
+        self,
+        speech: Sequence[Path],
+        noise: Sequence[Path],
+        rooms: Sequence[Path] = (),
+        config: MixConfig = MixConfig(),
+        seed: int = 0,
+        emphasis: Mapping[str, float] = MappingProxyType({}),
+    ):
+        if not speech or not noise:
+            raise ValueError("mixtures need at least one recording of speech and one of noise")
+        self.config, self.seed = config, seed
+        self.library = Library([*speech, *noise, *rooms], config.sample_rate)
+        self.speech, self.noise, self.rooms = group(speech), group(noise), list(rooms)
+        self.speech_chance, self.noise_chance = chances(self.speech, emphasis), chances(self.noise, emphasis)
+        self.length = round(config.seconds * config.sample_rate)
+
+    def __len__(self) -> int:
+        return 2**62  # as many as one likes
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng([self.seed, index])
+        noisy, clean = self.mix(rng)
+        return {"noisy": torch.from_numpy(noisy), "clean": torch.from_numpy(clean)}
+
+    def mix(self, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
+        config, rate = self.config, self.config.sample_rate
+        speech = self.talk(rng)
+        heard = target = speech
+        if self.rooms and rng.random() < config.room:
+            heard, target = reverberate(speech, self.library[pick(rng, self.rooms)], round(config.early * rate))
+        if rng.random() < config.equaliser:
+            curve = random_curve(rng, self.length)
+            heard, target = shape(heard, curve), shape(target, curve)
+        noise = self.disturb(rng)
+        kind = rng.random()
+        if kind < config.clean:
+            noise = np.zeros_like(noise)
+        else:
+            bounds = config.quiet_snr if kind < config.clean + config.quiet else config.snr
+            noise = noise * (active_level(heard) / max(active_level(noise), 1e-6) * 10 ** (-rng.uniform(*bounds) / 20))
+            if rng.random() < config.speechless:
+                heard = target = np.zeros_like(heard)
+        noisy = heard + noise
+        if rng.random() < config.band_limit:
+            curve = band_curve(self.length, rate, 0, rng.uniform(3000, 7500))
+            noisy, target = shape(noisy, curve), shape(target, curve)
+        gain = 10 ** (rng.uniform(*config.level) / 20) / max(root_mean_square(noisy), 1e-6)
+        gain = min(gain, 0.99 / max(np.abs(noisy).max(), np.abs(target).max(), 1e-6))
+        noisy, target = noisy * gain, target * gain
+        damage = rng.random()
+        if damage < config.clipping:
+            limit = np.quantile(np.abs(noisy), rng.uniform(0.95, 0.999)) + 1e-6
+            noisy = np.clip(noisy, -limit, limit)
+        elif damage < config.clipping + config.telephone:
+            curve = band_curve(self.length, rate, 300, 3400)
+            noisy, target = mu_law(shape(noisy, curve)), shape(target, curve)
+        elif damage < config.clipping + config.telephone + config.codec:
+            noisy = code(noisy, rate, rng)
+        return noisy.astype(np.float32), target.astype(np.float32)
+
+    def talk(self, rng: Generator) -> np.ndarray:
+        """Speech that fills an item: sentences of one folder, one after the other, with now and then a pause."""
+        pieces, missing = [], self.length
+        talker = pick(rng, self.speech[rng.choice(len(self.speech), p=self.speech_chance)])
+        factor = rng.uniform(0.88, 1.14) if rng.random() < self.config.speed else 1.0
+        while missing > 0:
+            wave = self.library[pick(rng, talker)]
+            if factor != 1.0:
+                wave = soxr.resample(wave, self.config.sample_rate, self.config.sample_rate * factor, quality="MQ")
+            wave = crop(rng, wave, missing) if len(wave) > missing else wave
+            pieces.append(wave)
+            missing -= len(wave)
+            if missing > 0:
+                pause = min(missing, int(rng.uniform(0, 0.4) * self.config.sample_rate))
+                pieces.append(np.zeros(pause, np.float32))
+                missing -= pause
+        speech = np.concatenate(pieces)
+        return speech / max(active_level(speech), 1e-4) * 0.05
+
+    def disturb(self, rng: Generator) -> np.ndarray:
+        """Noise that fills an item, from one source or two."""
+        noise = self.one_noise(rng)
+        if rng.random() < self.config.second_noise:
+            other = self.one_noise(rng)
+            noise = noise + other * (root_mean_square(noise) / max(root_mean_square(other), 1e-6) * 10 ** (rng.uniform(-15, 0) / 20))
+        return noise
+
+    def one_noise(self, rng: Generator) -> np.ndarray:
+        kind = rng.random()
+        if kind < self.config.babble:
+            return np.sum([self.talk(rng) * 10 ** (rng.uniform(-6, 0) / 20) for _ in range(rng.integers(3, 7))], axis=0)
+        if kind < self.config.babble + self.config.coloured:
+            slope = rng.uniform(-2, 0.5)  # of the power over frequency: 0 white, -1 pink, -2 brown
+            frequency = np.maximum(np.arange(self.length // 2 + 1) / self.length * self.config.sample_rate, 20)
+            return shape(rng.standard_normal(self.length).astype(np.float32), (frequency / 1000) ** (slope / 2))
+        corpus = self.noise[rng.choice(len(self.noise), p=self.noise_chance)]
+        wave = self.library[pick(rng, pick(rng, corpus))]
+        if len(wave) < self.length:  # a short noise comes again and again, with pauses
+            pause = np.zeros(int(rng.uniform(0, 0.5) * self.config.sample_rate), np.float32)
+            wave = np.tile(np.concatenate([wave, pause]), self.length // max(len(wave), 1) + 2)
+        wave = crop(rng, wave, self.length)
+        return shape(wave, random_curve(rng, self.length)) if rng.random() < self.config.equaliser else wave
+
+
+class Pairs(Dataset):
+    """Crops of recorded pairs: files of the same name in a clean and a noisy folder, as VoiceBank-DEMAND lays them out."""
+
+    def __init__(self, clean: Path, noisy: Path, seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0):
+        self.pairs = match_pairs(clean, noisy)
+        self.library = Library([], sample_rate)
+        self.length, self.seed = round(seconds * sample_rate), seed
+
+    def __len__(self) -> int:
+        return 2**62
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        rng = np.random.default_rng([self.seed, index])
+        clean, noisy = (self.library[path] for path in pick(rng, self.pairs))
+        samples = min(len(clean), len(noisy))
+        both = np.stack([noisy[:samples], clean[:samples]])
+        both = np.pad(both, ((0, 0), (0, max(0, self.length - samples))))
+        start = rng.integers(both.shape[1] - self.length + 1)
+        noisy, clean = torch.from_numpy(both[:, start : start + self.length].copy())
+        return {"noisy": noisy, "clean": clean}
+
+
+def match_pairs(clean: Path, noisy: Path) -> list[tuple[Path, Path]]:
+    """(clean, noisy) files that share a name; ValueError where there is none, or where one lacks its other half."""
+    left = {path.stem: path for path in find_recordings([clean])}
+    right = {path.stem: path for path in find_recordings([noisy])}
+    lonely = sorted(left.keys() ^ right.keys())
+    if lonely:
+        raise ValueError(f"{len(lonely)} files have no partner between {clean} and {noisy}, the first: {lonely[0]}")
+    return [(left[name], right[name]) for name in sorted(left)]
+
+
+def group(paths: Sequence[Path]) -> list[list[list[Path]]]:
+    """Files by corpus and within it by folder (for speech a talker, for noise a class): corpus -> folder -> files.
+
+    The corpus is the folder right below what all paths share.
+    """
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    parts = [folder.parts for folder in folders]
+    depth = 0
+    while all(len(p) > depth + 1 and p[depth] == parts[0][depth] for p in parts):
+        depth += 1
+    corpora: dict[str, list[list[Path]]] = defaultdict(list)
+    for folder, files in folders.items():
+        corpora["/".join(folder.parts[depth : depth + 2])].append(files)
+    return list(corpora.values())
+
+
+def chances(corpora: list[list[list[Path]]], emphasis: Mapping[str, float]) -> np.ndarray:
+    """Chance of each corpus: the square root of its seconds, times the emphasis on a folder of that name, normalised."""
+    chance = []
+    for corpus in corpora:
+        files = [file for folder in corpus for file in folder]
+        factor = next((factor for name, factor in emphasis.items() if name in files[0].parts), 1.0)
+        chance.append(factor * sum(soundfile.info(file).duration for file in files) ** 0.5)
+    return np.array(chance) / sum(chance)
+
+
+def pick(rng: Generator, items: Sequence):
+    return items[rng.integers(len(items))]
+
+
+def crop(rng: Generator, wave: np.ndarray, length: int) -> np.ndarray:
+    start = rng.integers(len(wave) - length + 1)
+    return wave[start : start + length]
+
+
+def root_mean_square(wave: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
+
+
+def active_level(wave: np.ndarray, frame: int = 320, depth: float = 35.0) -> float:
+    """Root mean square over the frames (20 ms) that are within `depth` dB of the loudest, so that pauses do not count."""
+    power = np.square(wave[: len(wave) // frame * frame].reshape(-1, frame)).mean(1)
+    return float(np.sqrt(power[power >= power.max() * 10 ** (-depth / 10)].mean()))
+
+
+def shape(wave: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """The wave with its spectrum multiplied by a curve over frequency: (samples // 2 + 1,)"""
+    return np.fft.irfft(np.fft.rfft(wave) * curve, n=len(wave)).astype(np.float32)
+
+
+def random_curve(rng: Generator, samples: int, size: float = 6.0, points: int = 7) -> np.ndarray:
+    """A smooth gain over frequency, within +-size dB at points spread towards the low end, as microphones and rooms have it."""
+    at = np.linspace(0, 1, points) ** 2
+    return 10 ** (np.interp(np.linspace(0, 1, samples // 2 + 1), at, rng.uniform(-size, size, points)) / 20)
+
+
+def band_curve(samples: int, rate: int, low: float, high: float) -> np.ndarray:
+    """Pass band from low to high Hz with edges of about 150 Hz."""
+    frequency = np.arange(samples // 2 + 1) * rate / samples
+    edge = np.clip((high - frequency) / 150 + 0.5, 0, 1)
+    return edge if low == 0 else edge * np.clip((frequency - low) / 150 + 0.5, 0, 1)
+
+
+def reverberate(speech: np.ndarray, response: np.ndarray, early: int) -> tuple[np.ndarray, np.ndarray]:
+    """(speech in the room, speech with the direct sound and early reflections alone), in time with the speech and at its level."""
+    peak = int(np.abs(response).argmax())
+    response = response[peak:] / np.sqrt(np.sum(np.square(response[peak : peak + early])) + 1e-12)
+    size = 2 ** (len(speech) + len(response)).bit_length()
+    spectrum = np.fft.rfft(speech, size)
+    whole, first = (np.fft.irfft(spectrum * np.fft.rfft(r, size), size)[: len(speech)] for r in (response, response[:early]))
+    return whole.astype(np.float32), first.astype(np.float32)
+
+
+def mu_law(wave: np.ndarray, mu: int = 255) -> np.ndarray:
+    """Eight-bit companding there and back (ITU-T G.711's curve)."""
+    companded = np.sign(wave) * np.log1p(mu * np.abs(np.clip(wave, -1, 1))) / np.log1p(mu)
+    companded = np.round(companded * 127) / 127
+    return np.sign(companded) * np.expm1(np.abs(companded) * np.log1p(mu)) / mu
+
+
+def code(wave: np.ndarray, rate: int, rng: Generator) -> np.ndarray:
+    """Through a lossy codec (Vorbis or Opus at a random quality) and back, same length."""
+    buffer = io.BytesIO()
+    subtype = ("VORBIS", "OPUS")[rng.integers(2)]
+    soundfile.write(buffer, wave, rate, format="OGG", subtype=subtype, compression_level=rng.uniform(0.5, 1.0))
+    buffer.seek(0)
+    decoded, _ = soundfile.read(buffer, dtype="float32")
+    return np.pad(decoded, (0, max(0, len(wave) - len(decoded))))[: len(wave)]

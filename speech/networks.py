@@ -1,0 +1,187 @@
+"""Networks for complex spectrograms: the short-time transform, the mask generator and the discriminators around it.
+
+The generator stands in the line of convolutional-recurrent enhancers (Tan and Wang 2018, "A convolutional recurrent neural network for
+real-time speech enhancement") with the power-law compressed complex spectrum of CMGAN (Cao et al. 2022) as input and output; the metric
+discriminator is that of MetricGAN (Fu et al. 2019) and CMGAN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ShortTimeFourier(nn.Module):
+    """Short-time Fourier transform with a square-root Hann window and half overlap, which reconstructs exactly by overlap-add.
+
+    Frame t covers samples (t-1) * hop ... (t+1) * hop, so that n * hop samples have n + 1 frames and a stream needs no look-ahead beyond its window.
+    """
+
+    window: Tensor
+
+    def __init__(self, size: int = 512):
+        super().__init__()
+        self.size, self.hop = size, size // 2
+        self.register_buffer("window", torch.hann_window(size).sqrt(), persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """wave: (batch, samples) -> complex spectrum: (batch, frequency, frame) of ceil(samples / hop) + 1 frames."""
+        samples = wave.shape[-1]
+        wave = F.pad(wave, (self.hop, self.hop + -samples % self.hop))
+        return self.frames(wave)
+
+    def frames(self, wave: Tensor) -> Tensor:
+        """The transform of the full windows of a wave that brings its own context; wave: (batch, hop * (frame + 1))."""
+        return torch.fft.rfft(wave.unfold(-1, self.size, self.hop) * self.window, dim=-1).transpose(1, 2)
+
+    def windows(self, spectrum: Tensor) -> Tensor:
+        """complex spectrum: (batch, frequency, frame) -> windowed pieces ready for overlap-add: (batch, frame, size)."""
+        return torch.fft.irfft(spectrum.transpose(1, 2), n=self.size, dim=-1) * self.window
+
+    def inverse(self, spectrum: Tensor, samples: int | None = None) -> Tensor:
+        """complex spectrum: (batch, frequency, frame) -> wave: (batch, samples), hop * (frame - 1) of them unless told."""
+        pieces = self.windows(spectrum)
+        wave = (pieces[:, :-1, self.hop :] + pieces[:, 1:, : self.hop]).flatten(1)
+        return wave if samples is None else wave[:, :samples]
+
+
+def compress(spectrum: Tensor, power: float = 0.3, floor: float = 1e-12) -> Tensor:
+    """|X|^power e^(i angle X) of a complex spectrum of any shape; the floor keeps the gradient finite at silence."""
+    return spectrum * (spectrum.real.square() + spectrum.imag.square() + floor).pow((power - 1) / 2)
+
+
+def expand(spectrum: Tensor, power: float = 0.3) -> Tensor:
+    """The inverse of `compress`."""
+    return spectrum * (spectrum.real.square() + spectrum.imag.square()).pow((1 / power - 1) / 2)
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Settings of `MaskGenerator`. The defaults are the shipped `base`."""
+
+    channels: tuple[int, ...] = (16, 32, 48, 32)  # of the encoder's stages, each of which halves the frequency axis
+    hidden: int = 256  # units of the recurrent layers, per direction
+    layers: int = 2
+    causal: bool = False  # True: no look-ahead beyond the analysis window; streams with a state
+    window: int = 512  # samples at sample_rate
+    sample_rate: int = 16_000  # Hz
+    compression: float = 0.3  # power on the magnitude of input and output
+    mask_limit: float = 1.2  # largest gain on the compressed spectrum: 1.2 ** (1 / 0.3) is 5.3 dB
+
+    @property
+    def bins(self) -> int:
+        return self.window // 2
+
+
+BASE = GeneratorConfig()
+SMALL = GeneratorConfig(channels=(16, 24, 32, 16), hidden=160, causal=True)
+
+
+class TimeFrequencyConv(nn.Module):
+    """3 x 3 convolution over (frame, frequency) with batch normalisation and a leaky ReLU; looks back two frames if causal, else one each way."""
+
+    def __init__(self, inputs: int, outputs: int, causal: bool, stride: int = 1, width: int = 3, last: bool = False):
+        super().__init__()
+        self.causal = causal
+        self.conv = nn.Conv2d(inputs, outputs, (3, width), (1, stride), (0 if causal else 1, width // 2), bias=last)
+        self.after = nn.Identity() if last else nn.Sequential(nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True))
+
+    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """x: (batch, channel, frame, frequency); past: the two frames before it, or None at the start. Returns the next call's past."""
+        if self.causal:
+            x = F.pad(x, (0, 0, 2, 0)) if past is None else torch.cat([past, x], dim=2)
+            past = x[:, :, -2:]
+        return self.after(self.conv(x)), past
+
+
+class MaskGenerator(nn.Module):
+    """Convolutions down to a few bands, recurrent layers across all of them, convolutions back up, and a bounded complex mask.
+
+    The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the mask is applied to the
+    spectrum as it came.
+    """
+
+    def __init__(self, config: GeneratorConfig = BASE):
+        super().__init__()
+        self.config = config
+        self.fourier = ShortTimeFourier(config.window)
+        widths = (3, *config.channels)
+        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        self.encoder = nn.ModuleList(
+            TimeFrequencyConv(a, b, config.causal, stride=2, width=5 if i == 0 else 3) for i, (a, b) in enumerate(pairs)
+        )
+        bands = config.bins // 2 ** len(pairs)
+        size = config.channels[-1] * bands
+        directions = 1 if config.causal else 2
+        self.recurrent = nn.GRU(size, config.hidden, config.layers, batch_first=True, bidirectional=not config.causal)
+        self.project = nn.Linear(config.hidden * directions, size)
+        # Every stage makes two frequencies of one (sub-pixel convolution), so it has twice the channels that it hands on.
+        ups = [(b, a) for a, b in reversed(pairs)]
+        self.decoder = nn.ModuleList(
+            TimeFrequencyConv(b, 2 * (2 if a == 3 else a), config.causal, last=a == 3) for b, a in ups
+        )
+        with torch.no_grad():  # begin near the identity: a mask of about 1 + 0i
+            self.decoder[-1].conv.bias.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]))
+
+    def level(self, magnitude: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Mean compressed magnitude (batch, frame or 1, 1): of the whole excerpt, or a running mean of about a second if causal."""
+        per_frame = magnitude.mean(2)
+        if not self.config.causal:
+            return per_frame.mean(1)[:, None, None].clamp_min(LEVEL_FLOOR), None
+        frames = per_frame.shape[1]
+        keep = 1 - self.config.window / 2 / self.config.sample_rate  # per frame, a time constant of one second
+        age = torch.arange(frames, device=magnitude.device)
+        weight = (keep ** (age[:, None] - age).clamp_min(0)).tril().to(magnitude.dtype) * (1 - keep)
+        total, mass = past if past is not None else (per_frame.new_zeros(len(per_frame)), per_frame.new_zeros(()))
+        fade = keep ** (age + 1.0)
+        total = per_frame @ weight.T + total[:, None] * fade
+        mass = 1 - (1 - mass) * fade
+        return (total / mass).clamp_min(LEVEL_FLOOR)[:, :, None], (total[:, -1], mass[-1])
+
+    def forward(self, spectrum: Tensor, state: list | None = None) -> tuple[Tensor, list]:
+        """Compressed noisy spectrum -> compressed clean spectrum, complex (batch, frequency, frame), and the state for the next frames.
+
+        A causal generator goes on from `state` exactly; of another, the state means nothing.
+        """
+        pasts = iter(state if state is not None else [None] * (2 + len(self.encoder) + len(self.decoder)))
+        x = spectrum[:, :-1].transpose(1, 2)  # without the Nyquist bin: (batch, frame, bins)
+        x = torch.stack([x.real, x.imag, x.abs()], 1)
+        level, past = self.level(x[:, 2], next(pasts))
+        state = [past]
+        x = (x / level[:, None]).contiguous(memory_format=torch.channels_last)
+        skips = []
+        for stage in self.encoder:
+            x, past = stage(x, next(pasts))
+            state.append(past)
+            skips.append(x)
+        batch, channels, frames, bands = x.shape
+        hidden, past = self.recurrent(x.permute(0, 2, 3, 1).reshape(batch, frames, -1), next(pasts))
+        state.append(past)
+        x = self.project(hidden).view(batch, frames, bands, channels).permute(0, 3, 1, 2)
+        for stage, skip in zip(self.decoder, reversed(skips), strict=True):
+            x, past = stage(x + skip, next(pasts))
+            state.append(past)
+            x = interleave(x)
+        mask = torch.complex(x[:, 0].float(), x[:, 1].float()).transpose(1, 2)
+        size = mask.abs().clamp_min(1e-6)
+        limit = self.config.mask_limit
+        mask = mask * (limit * torch.tanh(size / limit) / size)
+        return spectrum * torch.cat([mask, mask[:, -1:]], 1), state
+
+    def enhance(self, wave: Tensor) -> Tensor:
+        """wave: (batch, samples) at the generator's rate -> clean wave of the same shape, in one pass."""
+        spectrum, _ = self(compress(self.fourier(wave), self.config.compression))
+        return self.fourier.inverse(expand(spectrum, self.config.compression), wave.shape[-1])
+
+
+LEVEL_FLOOR = 0.02  # compressed; a steady signal of about -80 dBFS
+
+
+def interleave(x: Tensor) -> Tensor:
+    """(batch, 2 * channel, frame, frequency) -> (batch, channel, frame, 2 * frequency): neighbouring channels become neighbouring bins."""
+    batch, channels, frames, frequencies = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(batch, frames, frequencies, channels // 2, 2)
+    return x.transpose(3, 4).reshape(batch, frames, 2 * frequencies, channels // 2).permute(0, 3, 1, 2)
