@@ -1,4 +1,4 @@
-"""Speech: enhancement and other systems on waveforms. Names are imported on first use, so that importing this costs nothing."""
+"""Speech: enhancement and other systems on waveforms. Names are imported on first use, so importing costs nothing."""
 
 from importlib import import_module
 from typing import Any

@@ -1,6 +1,7 @@
 """Recordings to training pairs: noisy mixtures made on the fly, or pairs read from folders.
 
-Every item is a pure function of (seed, index), so a position in the data is one integer and a resumed run draws what it would have drawn.
+Every item is a pure function of (seed, index), so a position in the data is one integer and a resumed run draws what it
+would have drawn.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus"}
 
 
 def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """Every audio file below the folders, sorted; names that contain a part in `exclude` are left out. An empty result raises ValueError."""
+    """Every recording below the folders, sorted, but for names that contain a part in `exclude`; ValueError if none."""
     folders = list(folders)
     found = sorted(
         path
@@ -33,12 +34,13 @@ def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> lis
         if path.suffix.lower() in SUFFIXES and not any(part in path.name for part in exclude)
     )
     if not found:
-        raise ValueError(f"no recordings ({', '.join(sorted(SUFFIXES))}) below {', '.join(map(str, folders)) or 'no folder'}")
+        where = ", ".join(map(str, folders)) or "no folder"
+        raise ValueError(f"no recordings ({', '.join(sorted(SUFFIXES))}) below {where}")
     return found
 
 
 class Library:
-    """Mono recordings at one rate, decoded when first asked for and then kept in memory as 16-bit samples (115 MB an hour at 16 kHz)."""
+    """Mono recordings at one rate, decoded when first asked for and then kept as 16-bit samples (115 MB an hour)."""
 
     def __init__(self, paths: Sequence[Path], sample_rate: int = 16_000):
         self.paths, self.sample_rate = list(paths), sample_rate
@@ -56,7 +58,7 @@ class Library:
 
 
 def hold_out(paths: Sequence[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
-    """(training, held out): one source in `every` of each folder is held out; takes of one source (x-A.wav, x-B.wav) stay together."""
+    """(training, held out): one source in `every` per folder; takes of one source (x-A.wav, x-B.wav) stay together."""
     sources: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(paths):
         sources[path.parent][re.sub(r"-[A-Z]$", "", path.stem)].append(path)
@@ -95,8 +97,8 @@ class MixConfig:
 class Mixtures(Dataset):
     """Noisy speech and its clean target, each (samples,) float32, from clean speech, noise and optional room responses.
 
-    Speech and noise are drawn corpus by corpus with a chance that grows with the root of its length, so that a large one does not drown the rest;
-    `emphasis` multiplies the chance of the corpora that are named in it.
+    Speech and noise are drawn corpus by corpus with a chance that grows with the root of its length, so that a large
+    one does not drown the rest; `emphasis` multiplies the chance of the corpora that are named in it.
     """
 
     def __init__(
@@ -184,7 +186,8 @@ class Mixtures(Dataset):
         noise = self.one_noise(rng)
         if rng.random() < self.config.second_noise:
             other = self.one_noise(rng)
-            noise = noise + other * (root_mean_square(noise) / max(root_mean_square(other), 1e-6) * 10 ** (rng.uniform(-15, 0) / 20))
+            ratio = root_mean_square(noise) / max(root_mean_square(other), 1e-6)
+            noise = noise + other * ratio * 10 ** (rng.uniform(-15, 0) / 20)
         return noise
 
     def one_noise(self, rng: Generator) -> np.ndarray:
@@ -205,7 +208,7 @@ class Mixtures(Dataset):
 
 
 class Pairs(Dataset):
-    """Crops of recorded pairs: files of the same name in a clean and a noisy folder, as VoiceBank-DEMAND lays them out."""
+    """Crops of recorded pairs: files of one name in a clean and a noisy folder, as in VoiceBank-DEMAND."""
 
     def __init__(self, clean: Path, noisy: Path, seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0):
         self.pairs = match_pairs(clean, noisy)
@@ -255,7 +258,7 @@ def group(paths: Sequence[Path]) -> list[list[list[Path]]]:
 
 
 def chances(corpora: list[list[list[Path]]], emphasis: Mapping[str, float]) -> np.ndarray:
-    """Chance of each corpus: the square root of its seconds, times the emphasis on a folder of that name, normalised."""
+    """Chance of each corpus: the root of its seconds, times the emphasis on a folder of that name, normalised."""
     chance = []
     for corpus in corpora:
         files = [file for folder in corpus for file in folder]
@@ -278,7 +281,7 @@ def root_mean_square(wave: np.ndarray) -> float:
 
 
 def active_level(wave: np.ndarray, frame: int = 320, depth: float = 35.0) -> float:
-    """Root mean square over the frames (20 ms) that are within `depth` dB of the loudest, so that pauses do not count."""
+    """Root mean square over the frames (20 ms) within `depth` dB of the loudest, so that pauses do not count."""
     power = np.square(wave[: len(wave) // frame * frame].reshape(-1, frame)).mean(1)
     return float(np.sqrt(power[power >= power.max() * 10 ** (-depth / 10)].mean()))
 
@@ -289,7 +292,7 @@ def shape(wave: np.ndarray, curve: np.ndarray) -> np.ndarray:
 
 
 def random_curve(rng: Generator, samples: int, size: float = 6.0, points: int = 7) -> np.ndarray:
-    """A smooth gain over frequency, within +-size dB at points spread towards the low end, as microphones and rooms have it."""
+    """A smooth gain over frequency, within +-size dB, that varies most at the low end, as microphones and rooms do."""
     at = np.linspace(0, 1, points) ** 2
     return 10 ** (np.interp(np.linspace(0, 1, samples // 2 + 1), at, rng.uniform(-size, size, points)) / 20)
 
@@ -302,13 +305,14 @@ def band_curve(samples: int, rate: int, low: float, high: float) -> np.ndarray:
 
 
 def reverberate(speech: np.ndarray, response: np.ndarray, early: int) -> tuple[np.ndarray, np.ndarray]:
-    """(speech in the room, speech with the direct sound and early reflections alone), in time with the speech and at its level."""
+    """(speech in the room, speech with the direct sound and early reflections alone), in time with the speech."""
     peak = int(np.abs(response).argmax())
     response = response[peak:] / np.sqrt(np.sum(np.square(response[peak : peak + early])) + 1e-12)
     size = 2 ** (len(speech) + len(response)).bit_length()
     spectrum = np.fft.rfft(speech, size)
-    whole, first = (np.fft.irfft(spectrum * np.fft.rfft(r, size), size)[: len(speech)] for r in (response, response[:early]))
-    return whole.astype(np.float32), first.astype(np.float32)
+    waves = (np.fft.irfft(spectrum * np.fft.rfft(part, size), size) for part in (response, response[:early]))
+    whole, first = (wave[: len(speech)].astype(np.float32) for wave in waves)
+    return whole, first
 
 
 def mu_law(wave: np.ndarray, mu: int = 255) -> np.ndarray:

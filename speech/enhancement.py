@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .networks import MaskGenerator, compress, expand
+from .networks import MaskGenerator, compress, expand, magnitude
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,3 @@ def reconstruction(
         "wave": weights.wave * (wave - clean).abs().mean(),
     }
     return terms, wave, clean
-
-
-def magnitude(spectrum: Tensor) -> Tensor:
-    """|X| with a gradient at zero."""
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()

@@ -1,8 +1,8 @@
-"""Networks for complex spectrograms: the short-time transform, the mask generator and the discriminators around it.
+"""Networks for complex spectrograms: the short-time transform, the mask generator and the metric discriminator.
 
-The generator stands in the line of convolutional-recurrent enhancers (Tan and Wang 2018, "A convolutional recurrent neural network for
-real-time speech enhancement") with the power-law compressed complex spectrum of CMGAN (Cao et al. 2022) as input and output; the metric
-discriminator is that of MetricGAN (Fu et al. 2019) and CMGAN.
+The generator stands in the line of convolutional-recurrent enhancers (Tan and Wang 2018, "A convolutional recurrent
+neural network for real-time speech enhancement") with the power-law compressed complex spectrum of CMGAN (Cao et al.
+2022) as input and output; the metric discriminator is that of MetricGAN (Fu et al. 2019) and CMGAN.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+Past = tuple[Tensor, Tensor] | None  # what a running mean remembers: the sum so far and its weight
+
+LEVEL_FLOOR = 0.02  # compressed magnitude; a steady signal of about -80 dBFS
 
 
 class ShortTimeFourier(nn.Module):
-    """Short-time Fourier transform with a square-root Hann window and half overlap, which reconstructs exactly by overlap-add.
+    """Short-time Fourier transform with a square-root Hann window and half overlap: overlap-add reconstructs exactly.
 
-    Frame t covers samples (t-1) * hop ... (t+1) * hop, so that n * hop samples have n + 1 frames and a stream needs no look-ahead beyond its window.
+    Frame t covers samples (t-1) * hop ... (t+1) * hop, so that n * hop samples have n + 1 frames and a stream needs no
+    look-ahead beyond its window.
     """
 
     window: Tensor
@@ -38,11 +44,11 @@ class ShortTimeFourier(nn.Module):
         return torch.fft.rfft(wave.unfold(-1, self.size, self.hop) * self.window, dim=-1).transpose(1, 2)
 
     def windows(self, spectrum: Tensor) -> Tensor:
-        """complex spectrum: (batch, frequency, frame) -> windowed pieces ready for overlap-add: (batch, frame, size)."""
+        """complex spectrum: (batch, frequency, frame) -> pieces for overlap-add: (batch, frame, size)."""
         return torch.fft.irfft(spectrum.transpose(1, 2), n=self.size, dim=-1) * self.window
 
     def inverse(self, spectrum: Tensor, samples: int | None = None) -> Tensor:
-        """complex spectrum: (batch, frequency, frame) -> wave: (batch, samples), hop * (frame - 1) of them unless told."""
+        """complex spectrum: (batch, frequency, frame) -> wave: (batch, samples), hop * (frame - 1) unless told."""
         pieces = self.windows(spectrum)
         wave = (pieces[:, :-1, self.hop :] + pieces[:, 1:, : self.hop]).flatten(1)
         return wave if samples is None else wave[:, :samples]
@@ -81,16 +87,22 @@ SMALL = GeneratorConfig(channels=(16, 24, 32, 16), hidden=160, causal=True)
 
 
 class TimeFrequencyConv(nn.Module):
-    """3 x 3 convolution over (frame, frequency) with batch normalisation and a leaky ReLU; looks back two frames if causal, else one each way."""
+    """Convolution over (frame, frequency), batch normalisation, leaky ReLU.
 
-    def __init__(self, inputs: int, outputs: int, causal: bool, stride: int = 1, width: int = 3, last: bool = False):
+    It spans three frames: the current one and two before it if causal, else one each way.
+    """
+
+    def __init__(self, inputs: int, outputs: int, causal: bool, *, stride: int = 1, width: int = 3, last: bool = False):
         super().__init__()
         self.causal = causal
         self.conv = nn.Conv2d(inputs, outputs, (3, width), (1, stride), (0 if causal else 1, width // 2), bias=last)
         self.after = nn.Identity() if last else nn.Sequential(nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True))
 
     def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """x: (batch, channel, frame, frequency); past: the two frames before it, or None at the start. Returns the next call's past."""
+        """x: (batch, channel, frame, frequency); past: the two frames before it, None at the start.
+
+        Returns the output and the next call's past.
+        """
         if self.causal:
             x = F.pad(x, (0, 0, 2, 0)) if past is None else torch.cat([past, x], dim=2)
             past = x[:, :, -2:]
@@ -98,10 +110,10 @@ class TimeFrequencyConv(nn.Module):
 
 
 class MaskGenerator(nn.Module):
-    """Convolutions down to a few bands, recurrent layers across all of them, convolutions back up, and a bounded complex mask.
+    """Convolutions down to a few bands, recurrent layers across all of them, convolutions up, a bounded complex mask.
 
-    The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the mask is applied to the
-    spectrum as it came.
+    The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the
+    mask is applied to the spectrum as it came.
     """
 
     def __init__(self, config: GeneratorConfig = BASE):
@@ -118,7 +130,7 @@ class MaskGenerator(nn.Module):
         directions = 1 if config.causal else 2
         self.recurrent = nn.GRU(size, config.hidden, config.layers, batch_first=True, bidirectional=not config.causal)
         self.project = nn.Linear(config.hidden * directions, size)
-        # Every stage makes two frequencies of one (sub-pixel convolution), so it has twice the channels that it hands on.
+        # A stage makes two frequencies of one (sub-pixel convolution), so it has twice the channels that it hands on.
         ups = [(b, a) for a, b in reversed(pairs)]
         self.decoder = nn.ModuleList(
             TimeFrequencyConv(b, 2 * (2 if a == 3 else a), config.causal, last=a == 3) for b, a in ups
@@ -126,13 +138,16 @@ class MaskGenerator(nn.Module):
         with torch.no_grad():  # begin near the identity: a mask of about 1 + 0i
             self.decoder[-1].conv.bias.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]))
 
-    def level(self, magnitude: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Mean compressed magnitude (batch, frame or 1, 1): of the whole excerpt, or a running mean of about a second if causal."""
+    def level(self, magnitude: Tensor, past: Past) -> tuple[Tensor, Past]:
+        """Mean of the compressed magnitude: (batch, 1, 1) of the whole excerpt, or a running one if causal.
+
+        magnitude: (batch, frame, bins). The running mean, (batch, frame, 1), forgets with a time constant of a second.
+        """
         per_frame = magnitude.mean(2)
         if not self.config.causal:
             return per_frame.mean(1)[:, None, None].clamp_min(LEVEL_FLOOR), None
         frames = per_frame.shape[1]
-        keep = 1 - self.config.window / 2 / self.config.sample_rate  # per frame, a time constant of one second
+        keep = 1 - self.config.window / 2 / self.config.sample_rate  # of the mean so far, per frame
         age = torch.arange(frames, device=magnitude.device)
         weight = (keep ** (age[:, None] - age).clamp_min(0)).tril().to(magnitude.dtype) * (1 - keep)
         total, mass = past if past is not None else (per_frame.new_zeros(len(per_frame)), per_frame.new_zeros(()))
@@ -142,9 +157,9 @@ class MaskGenerator(nn.Module):
         return (total / mass).clamp_min(LEVEL_FLOOR)[:, :, None], (total[:, -1], mass[-1])
 
     def forward(self, spectrum: Tensor, state: list | None = None) -> tuple[Tensor, list]:
-        """Compressed noisy spectrum -> compressed clean spectrum, complex (batch, frequency, frame), and the state for the next frames.
+        """Compressed spectrum, noisy -> clean, complex (batch, frequency, frame), and the state after it.
 
-        A causal generator goes on from `state` exactly; of another, the state means nothing.
+        A causal generator goes on from that state exactly; of another, the state means nothing.
         """
         pasts = iter(state if state is not None else [None] * (2 + len(self.encoder) + len(self.decoder)))
         x = spectrum[:, :-1].transpose(1, 2)  # without the Nyquist bin: (batch, frame, bins)
@@ -177,11 +192,49 @@ class MaskGenerator(nn.Module):
         return self.fourier.inverse(expand(spectrum, self.config.compression), wave.shape[-1])
 
 
-LEVEL_FLOOR = 0.02  # compressed; a steady signal of about -80 dBFS
-
-
 def interleave(x: Tensor) -> Tensor:
-    """(batch, 2 * channel, frame, frequency) -> (batch, channel, frame, 2 * frequency): neighbouring channels become neighbouring bins."""
+    """(batch, 2 * channel, frame, frequency) -> (batch, channel, frame, 2 * frequency): of two channels, two bins."""
     batch, channels, frames, frequencies = x.shape
     x = x.permute(0, 2, 3, 1).reshape(batch, frames, frequencies, channels // 2, 2)
     return x.transpose(3, 4).reshape(batch, frames, 2 * frequencies, channels // 2).permute(0, 3, 1, 2)
+
+
+class MetricDiscriminator(nn.Module):
+    """Looks at a clean and an enhanced spectrogram and says what a metric would say of the second, in [0, 1].
+
+    Strided convolutions with spectral and instance normalisation, the largest response over time and frequency, and a
+    sigmoid whose slope is learnt (MetricGAN+, Fu et al. 2021; CMGAN, Cao et al. 2022, section II-C).
+    """
+
+    def __init__(self, channels: int = 16, compression: float = 0.3, window: int = 512):
+        super().__init__()
+        self.fourier, self.compression = ShortTimeFourier(window), compression
+        widths = (2, channels, 2 * channels, 4 * channels, 8 * channels)
+        self.features = nn.Sequential(
+            *(
+                nn.Sequential(
+                    spectral_norm(nn.Conv2d(a, b, 4, 2, 1, bias=False)),
+                    nn.InstanceNorm2d(b, affine=True),
+                    nn.LeakyReLU(0.2),
+                )
+                for a, b in zip(widths[:-1], widths[1:], strict=True)
+            ),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+        )
+        self.score = nn.Sequential(
+            spectral_norm(nn.Linear(8 * channels, 4 * channels)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Linear(4 * channels, 1)),
+        )
+        self.slope = nn.Parameter(torch.ones(1))
+
+    def forward(self, clean: Tensor, enhanced: Tensor) -> Tensor:
+        """clean, enhanced: (batch, samples) -> (batch,)"""
+        pair = torch.stack([magnitude(compress(self.fourier(wave), self.compression)) for wave in (clean, enhanced)], 1)
+        return torch.sigmoid(self.slope * self.score(self.features(pair))).squeeze(1)
+
+
+def magnitude(spectrum: Tensor) -> Tensor:
+    """|X| with a gradient at zero."""
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
