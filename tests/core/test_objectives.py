@@ -1,0 +1,132 @@
+"""The objectives against their closed forms, and the defects that GAN libraries are known to ship."""
+
+import math
+
+import pytest
+import torch
+
+from seqgan.objectives import (
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    RelativisticAverage,
+    Wasserstein,
+)
+
+EVERY = [Minimax(), NonSaturating(), LeastSquares(), Wasserstein(), Hinge(), Relativistic(), RelativisticAverage()]
+
+
+def log_sigmoid(score: float) -> float:
+    return -math.log1p(math.exp(-score))
+
+
+def numbers(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+REAL, FAKE = (2.0, -0.5), (0.3, -1.5)
+AVERAGE_REAL, AVERAGE_FAKE = 0.75, -0.6
+CLOSED_FORMS = [
+    (
+        Minimax(),
+        -sum(map(log_sigmoid, REAL)) / 2 - sum(log_sigmoid(-f) for f in FAKE) / 2,
+        sum(log_sigmoid(-f) for f in FAKE) / 2,
+    ),
+    (
+        NonSaturating(),
+        -sum(map(log_sigmoid, REAL)) / 2 - sum(log_sigmoid(-f) for f in FAKE) / 2,
+        -sum(map(log_sigmoid, FAKE)) / 2,
+    ),
+    (LeastSquares(), (1 + 2.25) / 4 + (0.09 + 2.25) / 4, (0.49 + 6.25) / 4),
+    (LeastSquares(-1, 1, 0), (1 + 2.25) / 4 + (1.69 + 0.25) / 4, (0.09 + 2.25) / 4),
+    (Wasserstein(), AVERAGE_FAKE - AVERAGE_REAL, -AVERAGE_FAKE),
+    (Hinge(), (0 + 1.5) / 2 + (1.3 + 0) / 2, -AVERAGE_FAKE),
+    (
+        Relativistic(),
+        -(log_sigmoid(1.7) + log_sigmoid(1.0)) / 2,
+        -(log_sigmoid(-1.7) + log_sigmoid(-1.0)) / 2,
+    ),
+    (
+        RelativisticAverage(),
+        -sum(log_sigmoid(r - AVERAGE_FAKE) for r in REAL) / 2 - sum(log_sigmoid(AVERAGE_REAL - f) for f in FAKE) / 2,
+        -sum(log_sigmoid(f - AVERAGE_REAL) for f in FAKE) / 2 - sum(log_sigmoid(AVERAGE_FAKE - r) for r in REAL) / 2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("objective", "discriminator", "generator"), CLOSED_FORMS, ids=lambda value: str(value)[:24])
+def test_closed_form(objective, discriminator, generator):
+    real, fake = numbers(*REAL), numbers(*FAKE)
+    assert objective.discriminator(real, fake).item() == pytest.approx(discriminator, rel=1e-12)
+    assert objective.generator(fake, real).item() == pytest.approx(generator, rel=1e-12)
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (3, 2, 1), (1, 1, 2, 3)])
+def test_any_shape_of_scores_gives_the_same_scalar(objective, shape):
+    real, fake = torch.linspace(-2, 3, 6), torch.linspace(1, -4, 6)
+    for player in (objective.discriminator, lambda r, f: objective.generator(f, r)):
+        flat, shaped = player(real, fake), player(real.view(shape), fake.view(shape))
+        assert shaped.shape == ()
+        torch.testing.assert_close(shaped, flat)
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_each_player_pushes_the_scores_its_way(objective):
+    """Minimising the losses, the discriminator raises real over fake, the generator the reverse."""
+    real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+    objective.discriminator(real, fake).backward()
+    assert (fake.grad >= 0).all()
+    assert (real.grad < 0).all()
+    fake.grad = None
+    objective.generator(fake, real).backward()
+    assert (fake.grad < 0).all()
+
+
+def test_the_surest_rejection_keeps_its_gradient():
+    """log(sigmoid(x) + 1e-8), as found in the field, has a gradient of -1e-5 at logit -30 instead of -1."""
+    fake = torch.tensor([-30.0], requires_grad=True)
+    NonSaturating().generator(fake).backward()
+    assert fake.grad.item() == pytest.approx(-1, abs=1e-6)
+    real = torch.tensor([-30.0], requires_grad=True)
+    Minimax().discriminator(real, torch.zeros(1)).backward()
+    assert real.grad.item() == pytest.approx(-1, abs=1e-6)
+
+
+def test_minimax_is_not_the_non_saturating_game():
+    """Zero sum: the generator's gradient is minus the discriminator's, and vanishes where it is rejected."""
+    fake = torch.tensor([-30.0, 0.0, 2.0], requires_grad=True)
+    (theirs,) = torch.autograd.grad(Minimax().discriminator(torch.zeros(3), fake), fake)
+    (ours,) = torch.autograd.grad(Minimax().generator(fake), fake)
+    torch.testing.assert_close(ours, -theirs)
+    assert abs(ours[0].item()) < 1e-12
+    (cured,) = torch.autograd.grad(NonSaturating().generator(fake), fake)
+    assert cured[0].item() == pytest.approx(-1 / 3)
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_huge_scores_stay_finite(objective):
+    real, fake = torch.tensor([-1e4, 1e4]), torch.tensor([1e4, -1e4])
+    assert objective.discriminator(real, fake).isfinite()
+    assert objective.generator(fake, real).isfinite()
+
+
+def test_bfloat16_scores_are_averaged_in_float32():
+    scores = torch.full((3, 1000), 1.0, dtype=torch.bfloat16)
+    scores[0, 0] = 2.0
+    loss = Wasserstein().generator(scores)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(-3001 / 3000, rel=1e-6)
+
+
+@pytest.mark.parametrize("objective", [Relativistic(), RelativisticAverage()], ids=repr)
+def test_relativistic_generator_needs_real_scores(objective):
+    with pytest.raises(ValueError, match="real"):
+        objective.generator(torch.zeros(3))
+
+
+def test_relativistic_pairs_must_have_one_shape():
+    with pytest.raises(ValueError, match="in pairs"):
+        Relativistic().discriminator(torch.zeros(3, 1), torch.zeros(3))

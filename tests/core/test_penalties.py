@@ -1,0 +1,159 @@
+"""The penalties against their closed forms: for D(x) = slope * <direction, x> every gradient has length `slope`."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqgan.penalties import (
+    clip_weights,
+    dragan_penalty,
+    gradient_norm,
+    gradient_penalty,
+    r1_penalty,
+    spectral_norm,
+)
+
+SHAPES = {2: (7,), 3: (2, 9), 4: (3, 4, 5), 5: (1, 2, 3, 4)}
+
+
+def plane(shape: tuple[int, ...], slope: float):
+    """A discriminator of one slope everywhere, whatever the rank of its samples."""
+    direction = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    direction = slope * direction / direction.norm()
+    return lambda x: (x * direction).flatten(1).sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64])
+@pytest.mark.parametrize("rank", SHAPES)
+def test_a_1_lipschitz_discriminator_pays_nothing(batch, rank):
+    """A norm over the whole batch, as found in the field, gives 49 at batch 64."""
+    torch.manual_seed(batch)
+    real, fake = torch.randn(batch, *SHAPES[rank]), torch.randn(batch, *SHAPES[rank])
+    discriminator = plane(SHAPES[rank], slope=1.0)
+    assert gradient_penalty(discriminator, real, fake).item() == pytest.approx(0, abs=1e-10)
+    assert gradient_penalty(discriminator, real, fake, one_sided=True).item() == pytest.approx(0, abs=1e-10)
+    assert r1_penalty(discriminator, real).item() == pytest.approx(0.5, rel=1e-5)
+    if batch > 1:
+        assert dragan_penalty(discriminator, real).item() == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64])
+@pytest.mark.parametrize(("slope", "two_sided", "one_sided"), [(3.0, 4.0, 4.0), (0.5, 0.25, 0.0)])
+def test_other_slopes_pay_their_distance_from_one(batch, slope, two_sided, one_sided):
+    torch.manual_seed(0)
+    real, fake = torch.randn(batch, 3, 4), torch.randn(batch, 3, 4)
+    discriminator = plane((3, 4), slope)
+    assert gradient_penalty(discriminator, real, fake).item() == pytest.approx(two_sided, rel=1e-4)
+    assert gradient_penalty(discriminator, real, fake, one_sided=True).item() == pytest.approx(one_sided, rel=1e-4)
+    assert r1_penalty(discriminator, real).item() == pytest.approx(slope**2 / 2, rel=1e-4)
+
+
+def test_dragan_norm_is_per_sample_not_per_pixel():
+    """On pictures of 8 x 8 a norm over the channels alone would be 1/8 of this at every pixel and the penalty 0.77."""
+    picture = torch.randn(16, 1, 8, 8)
+    uniform = torch.full((1, 8, 8), 1 / 8)  # of length 1
+    assert dragan_penalty(lambda x: (x * uniform).flatten(1).sum(1), picture).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_dragan_looks_around_the_real_samples_at_the_stated_distance():
+    seen = []
+
+    def discriminator(x):
+        seen.append(x.detach())
+        return x.sum(dim=1)
+
+    real = 3 * torch.randn(500, 40)
+    dragan_penalty(discriminator, real, noise=0.5, generator=torch.Generator().manual_seed(0))
+    assert (seen[0] - real).std().item() == pytest.approx(0.5 * real.std().item(), rel=0.02)
+
+
+def test_gradient_penalty_looks_between_real_and_fake_at_a_place_of_each_sample():
+    seen = []
+
+    def discriminator(x):
+        seen.append(x.detach())
+        return x.flatten(1).sum(dim=1)
+
+    real, fake = torch.zeros(200, 2, 3), torch.ones(200, 2, 3)
+    gradient_penalty(discriminator, real, fake, generator=torch.Generator().manual_seed(0))
+    places = seen[0]
+    assert (places == places[:, :1, :1]).all()
+    assert 0 <= places.min() < 0.05 and 0.95 < places.max() < 1
+
+
+def test_each_sample_has_its_own_norm():
+    samples = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
+    norms = gradient_norm(lambda x: 0.5 * x.square().sum(dim=1), samples)
+    torch.testing.assert_close(norms, torch.tensor([5.0, 1.0, 0.0]))
+
+
+def test_a_map_of_scores_counts_as_its_average():
+    discriminator = plane((3, 4), slope=1.0)
+    real = torch.randn(5, 3, 4)
+    assert gradient_norm(lambda x: discriminator(x).expand(-1, 7), real).tolist() == pytest.approx([1.0] * 5)
+
+
+def test_the_penalty_trains_the_discriminator():
+    torch.manual_seed(0)
+    discriminator = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1, bias=False))
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=0.02)
+    real, fake = torch.randn(32, 4), torch.randn(32, 4)
+    before = gradient_penalty(discriminator, real, fake).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        gradient_penalty(discriminator, real, fake).backward()
+        optimizer.step()
+    assert gradient_penalty(discriminator, real, fake).item() < 0.1 * before
+
+
+def test_a_flat_discriminator_gives_no_nan():
+    discriminator = nn.Linear(3, 1)
+    nn.init.zeros_(discriminator.weight)
+    penalty = gradient_penalty(discriminator, torch.randn(4, 3), torch.randn(4, 3))
+    penalty.backward()
+    assert penalty.item() == pytest.approx(1)
+    assert discriminator.weight.grad.isfinite().all()
+
+
+def test_float32_within_autocast():
+    dtypes = []
+
+    def discriminator(x):
+        score = layer(x)
+        dtypes.append(score.dtype)
+        return score
+
+    layer = nn.Linear(3, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        penalty = r1_penalty(discriminator, torch.randn(4, 3, dtype=torch.bfloat16))
+        assert layer(torch.randn(4, 3)).dtype == torch.bfloat16
+    assert dtypes == [torch.float32]
+    assert penalty.item() == pytest.approx(0.5 * layer.weight.square().sum().item(), rel=1e-6)
+
+
+def test_works_where_gradients_are_off():
+    with torch.no_grad():
+        assert r1_penalty(plane((5,), 2.0), torch.randn(3, 5)).item() == pytest.approx(2.0, rel=1e-4)
+
+
+def test_clip_weights():
+    layers = [nn.Linear(8, 8), nn.Linear(8, 8)]
+    nn.init.constant_(layers[0].weight, 0.005)
+    clip_weights(layers, bound=0.01)
+    assert all(p.abs().max() <= 0.01 for layer in layers for p in layer.parameters())
+    assert layers[1].weight.abs().max().item() == pytest.approx(0.01)
+    assert (layers[0].weight == 0.005).all()
+
+
+def test_spectral_norm_makes_every_layer_1_lipschitz():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.LeakyReLU(0.2), nn.Linear(4 * 8, 1))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(50)
+    assert spectral_norm(network) is network
+    for _ in range(100):
+        network(torch.randn(2, 1, 10))
+    for layer in (network[0], network[3]):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=1e-3)
+    assert gradient_penalty(network, torch.randn(4, 1, 10), torch.randn(4, 1, 10)).isfinite()
