@@ -42,8 +42,8 @@ def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> lis
 class Library:
     """Mono recordings at one rate, decoded when first asked for and then kept as 16-bit samples (115 MB an hour)."""
 
-    def __init__(self, paths: Sequence[Path], sample_rate: int = 16_000):
-        self.paths, self.sample_rate = list(paths), sample_rate
+    def __init__(self, sample_rate: int = 16_000):
+        self.sample_rate = sample_rate
         self.kept: dict[Path, np.ndarray] = {}
 
     def __getitem__(self, path: Path) -> np.ndarray:
@@ -57,14 +57,32 @@ class Library:
         return self.kept[path].astype(np.float32) / 32767
 
 
-def hold_out(paths: Sequence[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
+def find_corpora(folders: Iterable[Path], exclude: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """The recordings of `find_recordings` by corpus: by the name of the first folder below the one that was given."""
+    corpora: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        for path in find_recordings([folder], exclude):
+            below = path.relative_to(folder).parts
+            corpora[below[0] if len(below) > 1 else folder.name].append(path)
+    return dict(corpora)
+
+
+def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
+    """Files that share a folder together: for speech a talker, for noise a kind."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    return list(folders.values())
+
+
+def hold_out(paths: Iterable[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
     """(training, held out): one source in `every` per folder; takes of one source (x-A.wav, x-B.wav) stay together."""
-    sources: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(paths):
-        sources[path.parent][re.sub(r"-[A-Z]$", "", path.stem)].append(path)
     training, held = [], []
-    for folder in sources.values():
-        for i, source in enumerate(folder.values()):
+    for folder in by_folder(sorted(paths)):
+        sources: dict[str, list[Path]] = defaultdict(list)
+        for path in folder:
+            sources[re.sub(r"-[A-Z]$", "", path.stem)].append(path)
+        for i, source in enumerate(sources.values()):
             (held if i % every == every // 2 else training).extend(source)
     return training, held
 
@@ -103,19 +121,19 @@ class Mixtures(Dataset):
 
     def __init__(
         self,
-        speech: Sequence[Path],
-        noise: Sequence[Path],
+        speech: Mapping[str, Sequence[Path]],
+        noise: Mapping[str, Sequence[Path]],
         rooms: Sequence[Path] = (),
         config: MixConfig = MixConfig(),
         seed: int = 0,
         emphasis: Mapping[str, float] = MappingProxyType({}),
     ):
-        if not speech or not noise:
-            raise ValueError("mixtures need at least one recording of speech and one of noise")
         self.config, self.seed = config, seed
-        self.library = Library([*speech, *noise, *rooms], config.sample_rate)
-        self.speech, self.noise, self.rooms = group(speech), group(noise), list(rooms)
-        self.speech_chance, self.noise_chance = chances(self.speech, emphasis), chances(self.noise, emphasis)
+        self.library = Library(config.sample_rate)
+        self.speech = [by_folder(paths) for paths in speech.values()]
+        self.noise = [by_folder(paths) for paths in noise.values()]
+        self.rooms = list(rooms)
+        self.speech_chance, self.noise_chance = chances(speech, emphasis), chances(noise, emphasis)
         self.length = round(config.seconds * config.sample_rate)
 
     def __len__(self) -> int:
@@ -212,7 +230,7 @@ class Pairs(Dataset):
 
     def __init__(self, clean: Path, noisy: Path, seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0):
         self.pairs = match_pairs(clean, noisy)
-        self.library = Library([], sample_rate)
+        self.library = Library(sample_rate)
         self.length, self.seed = round(seconds * sample_rate), seed
 
     def __len__(self) -> int:
@@ -239,32 +257,11 @@ def match_pairs(clean: Path, noisy: Path) -> list[tuple[Path, Path]]:
     return [(left[name], right[name]) for name in sorted(left)]
 
 
-def group(paths: Sequence[Path]) -> list[list[list[Path]]]:
-    """Files by corpus and within it by folder (for speech a talker, for noise a class): corpus -> folder -> files.
-
-    The corpus is the folder right below what all paths share.
-    """
-    folders: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        folders[path.parent].append(path)
-    parts = [folder.parts for folder in folders]
-    depth = 0
-    while all(len(p) > depth + 1 and p[depth] == parts[0][depth] for p in parts):
-        depth += 1
-    corpora: dict[str, list[list[Path]]] = defaultdict(list)
-    for folder, files in folders.items():
-        corpora["/".join(folder.parts[depth : depth + 2])].append(files)
-    return list(corpora.values())
-
-
-def chances(corpora: list[list[list[Path]]], emphasis: Mapping[str, float]) -> np.ndarray:
-    """Chance of each corpus: the root of its seconds, times the emphasis on a folder of that name, normalised."""
-    chance = []
-    for corpus in corpora:
-        files = [file for folder in corpus for file in folder]
-        factor = next((factor for name, factor in emphasis.items() if name in files[0].parts), 1.0)
-        chance.append(factor * sum(soundfile.info(file).duration for file in files) ** 0.5)
-    return np.array(chance) / sum(chance)
+def chances(corpora: Mapping[str, Sequence[Path]], emphasis: Mapping[str, float]) -> np.ndarray:
+    """Chance of each corpus: the root of its seconds, times the emphasis on it, normalised."""
+    seconds = [sum(soundfile.info(path).duration for path in paths) for paths in corpora.values()]
+    chance = np.sqrt(seconds) * [emphasis.get(name, 1.0) for name in corpora]
+    return chance / chance.sum()
 
 
 def pick(rng: Generator, items: Sequence):

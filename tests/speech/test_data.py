@@ -1,0 +1,142 @@
+"""Mixtures are functions of (seed, index), have the ratio that they say, and hold the parts apart."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqgan.speech import data
+from seqgan.speech.data import MixConfig, Mixtures, Pairs, find_corpora, find_recordings, hold_out
+
+RATE = 16_000
+PLAIN = MixConfig(
+    seconds=1.0, quiet=0, clean=0, speechless=0, second_noise=0, babble=0, coloured=0, room=0, speed=0, equaliser=0,
+    band_limit=0, telephone=0, codec=0, clipping=0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    time = np.arange(RATE * 2) / RATE
+    for corpus, talker, files in [("read", "anna", 2), ("read", "ben", 1), ("phone", "cleo", 3)]:
+        for i in range(files):
+            path = tmp_path / "clean" / corpus / talker / f"{talker}-{i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.3 * np.sin(2 * np.pi * (200 + 50 * i) * time), RATE)
+    for kind in ("rain", "street"):
+        for i in range(4):
+            path = tmp_path / "noise" / kind / f"{kind}_{i}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.standard_normal(RATE // 2), RATE)
+    (tmp_path / "rir").mkdir()
+    response = np.zeros(4000)
+    response[[10, 300, 2000]] = 1, 0.5, 0.4
+    soundfile.write(tmp_path / "rir" / "hall.wav", response, RATE)
+    return tmp_path
+
+
+def mixtures(folder, config=PLAIN, **others):
+    speech, noise = (find_corpora([folder / name]) for name in ("clean", "noise"))
+    return Mixtures(speech, noise, find_recordings([folder / "rir"]), config, **others)
+
+
+def test_an_item_is_a_function_of_seed_and_index(folder):
+    first, second, other = (mixtures(folder, MixConfig(seconds=1.0), seed=s) for s in (1, 1, 2))
+    later = [second[i] for i in (5, 3)]  # in another order, by another reader
+    assert all((first[i]["noisy"] == item["noisy"]).all() for i, item in zip((5, 3), later, strict=True))
+    assert (first[5]["noisy"] != other[5]["noisy"]).any()
+
+
+@pytest.mark.parametrize("snr", [-5.0, 0.0, 15.0])
+def test_ratio_of_speech_to_noise_is_the_one_asked_for(folder, snr):
+    source = mixtures(folder, MixConfig(**{**PLAIN.__dict__, "snr": (snr, snr)}))
+    for i in range(5):
+        item = source[i]
+        clean, noise = item["clean"].numpy(), (item["noisy"] - item["clean"]).numpy()
+        measured = 20 * np.log10(data.active_level(clean) / data.active_level(noise))
+        assert measured == pytest.approx(snr, abs=0.1)
+
+
+def test_level_of_the_mixture_is_within_its_bounds(folder):
+    source = mixtures(folder, MixConfig(**{**PLAIN.__dict__, "level": (-40.0, -30.0)}))
+    for i in range(10):
+        assert -40.1 < 20 * np.log10(data.root_mean_square(source[i]["noisy"].numpy())) < -29.9
+
+
+def test_clean_items_come_unchanged_and_speechless_ones_ask_for_silence(folder):
+    item = mixtures(folder, MixConfig(**{**PLAIN.__dict__, "clean": 1.0}))[0]
+    assert (item["noisy"] == item["clean"]).all() and item["clean"].abs().max() > 0
+    item = mixtures(folder, MixConfig(**{**PLAIN.__dict__, "speechless": 1.0}))[0]
+    assert item["clean"].abs().max() == 0 and item["noisy"].abs().max() > 0
+
+
+def test_every_augmentation_gives_finite_bounded_pairs(folder):
+    everything = MixConfig(**{name: 0.5 for name in ("second_noise", "babble", "room", "speed", "equaliser", "codec")})
+    source = mixtures(folder, everything)
+    for i in range(40):
+        for wave in source[i].values():
+            assert wave.shape == (32_000,) and wave.isfinite().all() and wave.abs().max() <= 1.001
+
+
+def test_target_of_a_room_keeps_early_reflections_alone_and_the_time(folder):
+    impulse = np.zeros(8000, np.float32)
+    impulse[100] = 1
+    response, _ = soundfile.read(folder / "rir" / "hall.wav", dtype="float32")
+    heard, target = data.reverberate(impulse, response, early=800)
+    assert np.abs(target).argmax() == np.abs(heard).argmax() == 100
+    assert heard[100 + 1990] / heard[100] == pytest.approx(0.4, abs=1e-3)
+    assert target[100 + 1990] == pytest.approx(0, abs=1e-5)
+    assert target[100 + 290] / target[100] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_emphasis_multiplies_the_chance_of_a_corpus(folder):
+    speech = find_corpora([folder / "clean"])
+    assert {name: len(paths) for name, paths in speech.items()} == {"phone": 3, "read": 3}  # of two seconds each
+    plain, doubled = data.chances(speech, {}), data.chances(speech, {"phone": 2.0})
+    assert plain == pytest.approx([1 / 2, 1 / 2])
+    assert doubled[list(speech).index("phone")] == pytest.approx(2 / 3)
+
+
+def test_hold_out_keeps_takes_of_one_source_together_and_every_folder_in_training(tmp_path):
+    names = [f"{kind}/{i}-{take}.wav" for kind in "ab" for i in range(8) for take in "AB"]
+    training, held = hold_out([tmp_path / name for name in names], every=8)
+    assert Counter(path.parent.name for path in held) == {"a": 2, "b": 2}
+    assert {path.stem[:-2] for path in held if path.parent.name == "a"}.isdisjoint(
+        path.stem[:-2] for path in training if path.parent.name == "a"
+    )
+    assert len(training) + len(held) == len(names)
+
+
+def test_mu_law_is_near_the_identity_and_coarse():
+    wave = np.linspace(-1, 1, 1001)
+    there_and_back = data.mu_law(wave)
+    assert np.abs(there_and_back - wave).max() < 0.03 and len(np.unique(there_and_back)) <= 255
+
+
+def test_codec_keeps_length_and_time(folder):
+    rng = np.random.default_rng(0)
+    wave = np.sin(2 * np.pi * 440 * np.arange(20_000) / RATE).astype(np.float32) * np.hanning(20_000).astype(np.float32)
+    for _ in range(6):
+        coded = data.code(wave, RATE, rng)
+        assert coded.shape == wave.shape and np.corrcoef(coded, wave)[0, 1] > 0.95
+
+
+def test_pairs_are_matched_by_name_and_a_lonely_file_is_named(folder, tmp_path):
+    for half, gain in (("clean_wav", 1.0), ("noisy_wav", 0.5)):
+        (tmp_path / half).mkdir()
+        for i in range(3):
+            soundfile.write(tmp_path / half / f"p226_{i:03}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
+    source = Pairs(tmp_path / "clean_wav", tmp_path / "noisy_wav", seconds=0.2)
+    item = source[4]
+    assert item["clean"].shape == (3200,)
+    np.testing.assert_allclose(item["noisy"], 0.5 * item["clean"], atol=1e-4)
+    (tmp_path / "noisy_wav" / "p226_001.wav").unlink()
+    with pytest.raises(ValueError, match="p226_001"):
+        Pairs(tmp_path / "clean_wav", tmp_path / "noisy_wav")
+
+
+def test_a_folder_without_recordings_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        find_recordings([tmp_path])

@@ -1,0 +1,134 @@
+"""The short-time transform is exact, causal networks are causal and stream exactly, the mask is bounded."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from seqgan.speech.networks import (
+    BASE,
+    SMALL,
+    MaskGenerator,
+    MetricDiscriminator,
+    ShortTimeFourier,
+    compress,
+    expand,
+    interleave,
+)
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return MaskGenerator(SMALL).eval()
+
+
+@pytest.mark.parametrize("samples", [1, 255, 256, 257, 5000])
+def test_transform_reconstructs_to_the_sample(samples):
+    fourier, wave = ShortTimeFourier(512), torch.randn(2, samples)
+    spectrum = fourier(wave)
+    assert spectrum.shape == (2, 257, -(-samples // 256) + 1)
+    torch.testing.assert_close(fourier.inverse(spectrum, samples), wave, atol=1e-5, rtol=0)
+
+
+def test_transform_of_a_sine_has_its_energy_in_its_bin():
+    fourier = ShortTimeFourier(512)
+    wave = torch.sin(2 * torch.pi * 40 / 512 * torch.arange(4096))[None]
+    assert fourier(wave).abs()[0, :, 8].argmax() == 40
+
+
+def test_compression_takes_the_power_of_the_magnitude_and_keeps_the_phase():
+    spectrum = torch.polar(torch.tensor([1e-3, 1.0, 50.0]), torch.tensor([0.5, -2.0, 3.0]))
+    small = compress(spectrum, 0.3)
+    torch.testing.assert_close(small.abs(), spectrum.abs() ** 0.3, rtol=1e-4, atol=0)
+    torch.testing.assert_close(small.angle(), spectrum.angle())
+    torch.testing.assert_close(expand(small, 0.3), spectrum, rtol=1e-3, atol=1e-7)
+
+
+def test_compression_has_a_finite_gradient_at_silence():
+    wave = torch.zeros(1, 1024, requires_grad=True)
+    fourier = ShortTimeFourier(512)
+    fourier.inverse(expand(compress(fourier(wave)))).sum().backward()
+    assert wave.grad.isfinite().all()
+
+
+def test_interleave_puts_neighbouring_channels_into_neighbouring_bins():
+    x = torch.arange(2 * 4 * 3 * 5).reshape(2, 4, 3, 5)
+    y = interleave(x)
+    assert y.shape == (2, 2, 3, 10)
+    assert torch.equal(y[:, 0, :, 0::2], x[:, 0]) and torch.equal(y[:, 0, :, 1::2], x[:, 1])
+    assert torch.equal(y[:, 1, :, 1::2], x[:, 3])
+
+
+@pytest.mark.parametrize("config", [BASE, SMALL], ids=["base", "small"])
+def test_gain_of_a_recording_does_not_matter(config):
+    torch.manual_seed(0)
+    generator, wave = MaskGenerator(config).eval(), torch.randn(1, 8000) * 0.1
+    with torch.no_grad():
+        loud, quiet = generator.enhance(wave), generator.enhance(wave * 0.05)
+    torch.testing.assert_close(quiet, loud * 0.05, atol=1e-4 * 0.05, rtol=1e-3)
+
+
+def test_causal_generator_does_not_look_ahead(small):
+    wave = torch.randn(1, 256 * 20)
+    changed = wave.clone()
+    changed[:, 256 * 12 :] = torch.randn(1, 256 * 8)
+    with torch.no_grad():
+        first, second = small.enhance(wave), small.enhance(changed)
+    # Hop 11 is covered by the frame that ends with it and by the one that reaches a hop further: 32 ms of delay in all.
+    assert torch.equal(first[:, : 256 * 11], second[:, : 256 * 11])
+    assert not torch.allclose(first[:, 256 * 12 :], second[:, 256 * 12 :])
+
+
+def test_the_other_generator_does_look_ahead():
+    torch.manual_seed(0)
+    generator, wave = MaskGenerator(replace(BASE, hidden=16)).eval(), torch.randn(1, 256 * 20)
+    changed = wave.clone()
+    changed[:, 256 * 15 :] *= 3
+    with torch.no_grad():
+        assert not torch.allclose(generator.enhance(wave)[:, :256], generator.enhance(changed)[:, :256], atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [7, 1, 13, 9], [30]])
+def test_causal_generator_goes_on_exactly_from_its_state(small, sizes):
+    spectrum = compress(torch.randn(2, 257, sum(sizes), dtype=torch.complex64))
+    with torch.no_grad():
+        whole, _ = small(spectrum)
+        state, pieces = None, []
+        for piece in spectrum.split(sizes, dim=2):
+            enhanced, state = small(piece, state)
+            pieces.append(enhanced)
+    torch.testing.assert_close(torch.cat(pieces, 2), whole, atol=1e-5, rtol=1e-4)
+
+
+def test_mask_is_bounded_and_silence_stays_silent(small):
+    with torch.no_grad():
+        small.decoder[-1].conv.bias.fill_(100)
+        spectrum = compress(torch.randn(1, 257, 10, dtype=torch.complex64))
+        gain = small(spectrum)[0].abs() / spectrum.abs()
+        assert gain.max() <= SMALL.mask_limit * 1.001
+        assert small.enhance(torch.zeros(1, 3000)).abs().max() == 0
+
+
+@pytest.mark.parametrize("config", [BASE, SMALL], ids=["base", "small"])
+def test_half_precision_weights_fit_the_promised_size(config):
+    bytes_ = 2 * sum(value.numel() for value in MaskGenerator(config).state_dict().values())
+    assert bytes_ < (1e6 if config.causal else 6e6)
+
+
+def test_metric_discriminator_can_learn_which_of_two_is_noisier():
+    torch.manual_seed(0)
+    discriminator = MetricDiscriminator(channels=4)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 5e-3)
+    losses = []
+    for _ in range(120):
+        clean = torch.sin(torch.arange(4096) * torch.rand(8, 1)) * 0.1
+        amount = torch.rand(8)
+        score = discriminator(clean, clean + 0.1 * amount[:, None] * torch.randn(8, 4096))
+        loss = (score - (1 - amount)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert ((score >= 0) & (score <= 1)).all()
+    assert sum(losses[-10:]) < 0.5 * 10 / 12  # a constant guess is left with the variance of a uniform number, 1 / 12
