@@ -1,0 +1,188 @@
+"""Exact, atomic and safe: checkpoints of a run, and the weights of a finished model.
+
+A checkpoint is one `torch.save` file, read with `weights_only=True` so that nothing is unpickled but tensors and
+plain values. It is written beside and renamed, the last two are kept, and one that proves torn or corrupt gives way
+to the one before. Weights are safetensors: a table of sizes, which is checked against the file before anything is
+allocated, and then the numbers.
+"""
+
+import os
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        _to_disk(part)
+        os.replace(part, path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
+            _to_disk(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def save(folder: Path, stage: str, step: int, state: Mapping[str, Any], keep: int = 2) -> Path:
+    """Writes `state` (dicts, lists and tuples of tensors and plain values); keeps the stage's last `keep`."""
+    _check(state, "checkpoint")
+    path = folder / f"{stage}-{step:09d}.pt"
+    try:
+        with replacing(path) as part:
+            torch.save(dict(state), part)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise OSError(f"cannot write the checkpoint {path}: {error}; earlier ones are untouched") from error
+    for old in _checkpoints(folder, stage)[:-keep]:
+        old.unlink()
+    for torn in folder.glob(f"{stage}-*.pt.part"):  # of a save that was killed
+        torn.unlink()
+    return path
+
+
+def latest(folder: Path, stage: str) -> tuple[Path, dict[str, Any]] | None:
+    """The stage's newest checkpoint that can be read, on the CPU; None where there is no checkpoint at all.
+
+    One that cannot be read is put aside under another name, with a warning. Where none can be read, ValueError:
+    training anew would overwrite what may still be rescued.
+    """
+    broken: list[Path] = []
+    for path in reversed(_checkpoints(folder, stage)):
+        try:
+            state = _read(path)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # a damaged file can fail in any way
+            warnings.warn(f"the checkpoint {path} is damaged ({error}); trying the one before", stacklevel=2)
+            broken.append(path)
+        else:
+            for other in broken:
+                other.rename(other.with_name(other.name + ".damaged"))
+            return path, state
+    if broken:
+        raise ValueError(
+            f"none of the checkpoints in {folder} can be read; move them away to start anew: {broken[0].name}"
+        )
+    return None
+
+
+def save_weights(
+    path: str | Path,
+    weights: nn.Module | Mapping[str, Tensor],
+    dtype: torch.dtype = torch.float16,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes a model's floating point tensors as `dtype` (others as they are) and `metadata` to a safetensors file."""
+    path = Path(path)
+    if isinstance(weights, nn.Module):
+        weights = weights.state_dict()
+    tensors = {}
+    for name, tensor in weights.items():
+        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
+        if stored.is_floating_point() and not stored.isfinite().all():
+            raise ValueError(f"{path}: {name} is not finite as {dtype}; it is not saved")
+        tensors[name] = stored.clone().contiguous()  # a clone, since safetensors refuses tied weights
+    with replacing(path) as part:
+        save_file(tensors, part, metadata=dict(metadata or {}))
+    return path
+
+
+def load_weights(path: str | Path, module: nn.Module | None = None) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, the floating point ones as float32; put into `module` where one is given.
+
+    ValueError, naming the file, where it is no whole safetensors file, claims tensors that it does not hold, has a
+    number that is not finite, or does not fit the module.
+    """
+    with _opened(path) as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            weights[name] = tensor.float()
+            if not tensor.isfinite().all():
+                raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    if module is not None:
+        try:
+            module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit {type(module).__name__}: {error}") from error
+    return weights
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What `save_weights` was given as metadata."""
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+def find_weights(name: str | Path, package: str) -> Path:
+    """The file of a model: one bundled with `package` ("seqgan.speech"), or a path, or a folder's `model.safetensors`."""
+    spec = find_spec(package)
+    bundle = Path(spec.submodule_search_locations[0]) / "weights"
+    bundled = {file.stem: file for file in sorted(bundle.glob("*.safetensors"))}
+    if str(name) in bundled:
+        return bundled[str(name)]
+    path = Path(name) / "model.safetensors" if Path(name).is_dir() else Path(name)
+    if not path.is_file():
+        raise ValueError(f"no model {str(name)!r}: neither a file nor bundled ({', '.join(bundled) or 'none is'})")
+    return path
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """A safetensors file, its header checked (the library compares every size with the file's before it allocates)."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a valid safetensors file: {error}") from error
+
+
+def _checkpoints(folder: Path, stage: str) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{stage}-*.pt") if path.stem[len(stage) + 1 :].isdigit())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # compares checksums, which torch.load does not
+    if damaged is not None:
+        raise ValueError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check(value: Any, where: str) -> None:
+    """Raises where a value could be saved but not be read back safely, which would be found out only at resume."""
+    if type(value) in (dict, OrderedDict):
+        for key, item in value.items():
+            _check(key, f"a key of {where}")
+            _check(item, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{where}[{index}]")
+    elif type(value) not in PLAIN:
+        raise TypeError(f"{where} is a {type(value).__name__}: a checkpoint holds tensors and plain Python values only")
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

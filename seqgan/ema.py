@@ -1,0 +1,57 @@
+"""The exponential moving average of a player's weights (Yazici et al. 2019 show what it does for generators)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """average <- decay * average + (1 - decay) * parameter, after every step, for all parameters of `modules`.
+
+    The decay rises to its final value as (1 + n) / (10 + n) over the updates n, so that the beginning is soon
+    forgotten. Buffers (the statistics of normalisation) are not averaged.
+    """
+
+    def __init__(self, modules: nn.Module | Sequence[nn.Module], decay: float = 0.999):
+        self.modules = [modules] if isinstance(modules, nn.Module) else list(modules)
+        self.decay, self.updates = decay, 0
+        self.averages = [p.detach().clone() for p in self._parameters()]
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for module in self.modules for p in module.parameters()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for average, parameter in zip(self.averages, self._parameters(), strict=True):
+            average.lerp_(parameter, 1 - decay)
+        self.updates += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within, the modules have the averaged weights: `with ema.applied(): save_weights(path, generator)`."""
+        kept = [p.detach().clone() for p in self._parameters()]
+        self._put(self.averages)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters(), values, strict=True):
+            parameter.copy_(value)
+
+    def to(self, device: torch.device) -> None:
+        self.averages = [average.to(device) for average in self.averages]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self.updates, "averages": self.averages}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        for average, value in zip(self.averages, state["averages"], strict=True):
+            average.copy_(value)
