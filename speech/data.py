@@ -7,7 +7,6 @@ would have drawn.
 from __future__ import annotations
 
 import io
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,36 +54,6 @@ class Library:
                 mono = soxr.resample(mono, rate, self.sample_rate)
             self.kept[path] = np.clip(np.round(mono * 32767), -32768, 32767).astype(np.int16)
         return self.kept[path].astype(np.float32) / 32767
-
-
-def find_corpora(folders: Iterable[Path], exclude: Sequence[str] = ()) -> dict[str, list[Path]]:
-    """The recordings of `find_recordings` by corpus: by the name of the first folder below the one that was given."""
-    corpora: dict[str, list[Path]] = defaultdict(list)
-    for folder in folders:
-        for path in find_recordings([folder], exclude):
-            below = path.relative_to(folder).parts
-            corpora[below[0] if len(below) > 1 else folder.name].append(path)
-    return dict(corpora)
-
-
-def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
-    """Files that share a folder together: for speech a talker, for noise a kind."""
-    folders: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        folders[path.parent].append(path)
-    return list(folders.values())
-
-
-def hold_out(paths: Iterable[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
-    """(training, held out): one source in `every` per folder; takes of one source (x-A.wav, x-B.wav) stay together."""
-    training, held = [], []
-    for folder in by_folder(sorted(paths)):
-        sources: dict[str, list[Path]] = defaultdict(list)
-        for path in folder:
-            sources[re.sub(r"-[A-Z]$", "", path.stem)].append(path)
-        for i, source in enumerate(sources.values()):
-            (held if i % every == every // 2 else training).extend(source)
-    return training, held
 
 
 @dataclass(frozen=True)
@@ -226,10 +195,12 @@ class Mixtures(Dataset):
 
 
 class Pairs(Dataset):
-    """Crops of recorded pairs: files of one name in a clean and a noisy folder, as in VoiceBank-DEMAND."""
+    """Crops of recorded (clean, noisy) pairs, such as VoiceBank-DEMAND's; what is shorter than a crop is padded."""
 
-    def __init__(self, clean: Path, noisy: Path, seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0):
-        self.pairs = match_pairs(clean, noisy)
+    def __init__(
+        self, pairs: Sequence[tuple[Path, Path]], seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0
+    ):
+        self.pairs = list(pairs)
         self.library = Library(sample_rate)
         self.length, self.seed = round(seconds * sample_rate), seed
 
@@ -247,14 +218,12 @@ class Pairs(Dataset):
         return {"noisy": noisy, "clean": clean}
 
 
-def match_pairs(clean: Path, noisy: Path) -> list[tuple[Path, Path]]:
-    """(clean, noisy) files that share a name; ValueError where there is none, or where one lacks its other half."""
-    left = {path.stem: path for path in find_recordings([clean])}
-    right = {path.stem: path for path in find_recordings([noisy])}
-    lonely = sorted(left.keys() ^ right.keys())
-    if lonely:
-        raise ValueError(f"{len(lonely)} files have no partner between {clean} and {noisy}, the first: {lonely[0]}")
-    return [(left[name], right[name]) for name in sorted(left)]
+def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
+    """Files that share a folder together: for speech a talker, for noise a kind."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    return list(folders.values())
 
 
 def chances(corpora: Mapping[str, Sequence[Path]], emphasis: Mapping[str, float]) -> np.ndarray:

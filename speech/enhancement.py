@@ -1,26 +1,37 @@
-"""Speech enhancement as a game: a mask generator against a discriminator that has learnt what a perceptual metric would say.
+"""Speech enhancement as a game: a mask generator against a discriminator that has learnt what a metric would say.
 
-MetricGAN (Fu et al. 2019, arXiv:1905.04874), on the compressed complex spectrum and with the losses of CMGAN (Cao et al. 2022, arXiv:2203.15149).
+MetricGAN (Fu et al. 2019, arXiv:1905.04874), on the compressed complex spectrum and with the losses of CMGAN (Cao et
+al. 2022, arXiv:2203.15149).
 """
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .networks import MaskGenerator, compress, expand, magnitude
+from seqgan.training import Phase, Turn
+
+from .networks import MaskGenerator, MetricDiscriminator, compress, expand, magnitude
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the reconstruction terms; all are means over the batch of a level-normalised signal."""
+    """Weights of the generator's terms; all are means over the batch of a level-normalised signal."""
 
     magnitude: float = 0.3  # squared error of |S|^0.3
     complex: float = 0.2  # squared error of the compressed spectrum's real and imaginary parts
     consistency: float = 0.3  # the same, of the spectrum of the wave that the estimate turns into
     wave: float = 0.2  # absolute error of samples
+    adversary: float = 0.05  # (1 - D)^2, D being what the discriminator says that the metric would say
 
 
 def reconstruction(
@@ -28,8 +39,8 @@ def reconstruction(
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Terms of the reconstruction loss, and the enhanced and clean waves at the level at which the terms were taken.
 
-    noisy, clean: (batch, samples). Both are brought to a level of -20 dBFS of the noisy one (a quiet recording counts
-    as much as a loud one), before the estimate is compared.
+    noisy, clean: (batch, samples). Both are brought to a level of -20 dBFS of the noisy one first, so that a quiet
+    recording counts as much as a loud one.
     """
     scale = 0.1 * noisy.square().mean(1, keepdim=True).add(1e-10).rsqrt()
     noisy, clean = noisy * scale, clean * scale
@@ -46,3 +57,108 @@ def reconstruction(
         "wave": weights.wave * (wave - clean).abs().mean(),
     }
     return terms, wave, clean
+
+
+class ScoreQueue:
+    """Pairs on their way through a metric: worker processes score them while the game goes on, and they join in order.
+
+    A pair that is put in comes out `delay` turns later however fast the workers are, so timing never changes the
+    training; the pairs under way are part of the state, and are scored again after a resume.
+    """
+
+    def __init__(self, metric: Callable[[np.ndarray, np.ndarray], float], workers: int = 1, delay: int = 3):
+        self.metric, self.workers, self.delay = metric, workers, delay
+        self.waiting: deque[tuple[Tensor, Tensor, list[Future]]] = deque()
+        self.pool: ProcessPoolExecutor | None = None
+
+    def put(self, clean: Tensor, enhanced: Tensor) -> None:
+        """clean, enhanced: (batch, samples)"""
+        if self.pool is None:  # started when first needed; spawned, since a fork of a process with threads may hang
+            self.pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        clean, enhanced = clean.detach().cpu(), enhanced.detach().cpu()
+        scores = [
+            self.pool.submit(self.metric, a.numpy().copy(), b.numpy().copy())
+            for a, b in zip(clean, enhanced, strict=True)
+        ]
+        self.waiting.append((clean, enhanced, scores))
+
+    def get(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """The oldest pairs and their scores (batch,), NaN where the metric has none; None while none is due."""
+        if len(self.waiting) <= self.delay:
+            return None
+        clean, enhanced, scores = self.waiting.popleft()
+        return clean, enhanced, torch.tensor([score.result() for score in scores])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pairs": [torch.stack([clean, enhanced]) for clean, enhanced, _ in self.waiting]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.waiting.clear()
+        for clean, enhanced in state["pairs"]:
+            self.put(clean, enhanced)
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+            self.pool = None
+
+
+def normalised_pesq(clean: np.ndarray, enhanced: np.ndarray) -> float:
+    """PESQ-WB of 16-kHz waves, 1 ... 4.644 brought to 0 ... 1; NaN where there is no speech to judge."""
+    from .metrics import pesq
+
+    try:
+        return (pesq(clean, enhanced, 16_000) - 1) / (4.644 - 1)
+    except ValueError:
+        return math.nan
+
+
+def phases(
+    generator: MaskGenerator,
+    generator_optimizer: torch.optim.Optimizer,
+    weights: LossWeights,
+    *,
+    discriminator: MetricDiscriminator | None = None,
+    discriminator_optimizer: torch.optim.Optimizer | None = None,
+    queue: ScoreQueue | None = None,
+    scored: int = 3,
+    clip: float = 1.0,
+    schedule: Callable[[int], float] | None = None,
+) -> list[Phase]:
+    """The game: the generator moves, then the discriminator, which sees the first `scored` waves that were just made.
+
+    Without a discriminator the generator plays alone (the control).
+    """
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        terms, wave, clean = reconstruction(generator, turn.batch["noisy"], turn.batch["clean"], weights)
+        if discriminator is not None:
+            turn.share["pair"] = clean[:scored], wave[:scored].detach()
+            terms["adversary"] = weights.adversary * (1 - discriminator(clean, wave)).square().mean()
+        return terms
+
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        queue.put(*turn.share["pair"])
+        clean, _ = turn.share["pair"]
+        terms = {"clean": (1 - discriminator(clean, clean)).square().mean()}
+        ready = queue.get()
+        if ready is not None:
+            clean, enhanced, score = (part.to(clean.device) for part in ready)
+            error = discriminator(clean, enhanced) - score
+            terms["metric"] = error[~error.isnan()].square().sum() / len(score)
+            turn.log("metric", score.nanmean().item())
+        return terms
+
+    game = [Phase("generator", [generator], generator_optimizer, generator_loss, clip=clip, schedule=schedule)]
+    if discriminator is not None:
+        game.append(
+            Phase(
+                "discriminator",
+                [discriminator],
+                discriminator_optimizer,
+                discriminator_loss,
+                clip=clip,
+                schedule=schedule,
+            )
+        )
+    return game

@@ -7,13 +7,18 @@ neural network for real-time speech enhancement") with the power-law compressed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from seqgan.checkpoint import load_weights, read_metadata, save_weights
+
+FORMAT = "seqgan.speech.enhancer/1"
 Past = tuple[Tensor, Tensor] | None  # what a running mean remembers: the sum so far and its weight
 
 LEVEL_FLOOR = 0.02  # compressed magnitude; a steady signal of about -80 dBFS
@@ -185,6 +190,24 @@ class MaskGenerator(nn.Module):
         limit = self.config.mask_limit
         mask = mask * (limit * torch.tanh(size / limit) / size)
         return spectrum * torch.cat([mask, mask[:, -1:]], 1), state
+
+    def save(self, path: str | Path) -> Path:
+        """Writes weights (float16) and settings to one safetensors file."""
+        return save_weights(path, self, metadata={"format": FORMAT, "config": json.dumps(asdict(self.config))})
+
+    @classmethod
+    def load(cls, path: str | Path) -> MaskGenerator:
+        """The generator that `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
+        metadata = read_metadata(path)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a model of seqgan.speech.enhancer (its metadata lacks format={FORMAT})")
+        try:
+            settings = json.loads(metadata["config"])
+            generator = cls(GeneratorConfig(**{**settings, "channels": tuple(settings["channels"])}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: its settings are not those of a MaskGenerator: {error}") from error
+        load_weights(path, generator)
+        return generator.eval()
 
     def enhance(self, wave: Tensor) -> Tensor:
         """wave: (batch, samples) at the generator's rate -> clean wave of the same shape, in one pass."""

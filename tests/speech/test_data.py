@@ -1,40 +1,18 @@
 """Mixtures are functions of (seed, index), have the ratio that they say, and hold the parts apart."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import soundfile
 
 from seqgan.speech import data
-from seqgan.speech.data import MixConfig, Mixtures, Pairs, find_corpora, find_recordings, hold_out
+from seqgan.speech.data import MixConfig, Mixtures, find_recordings
+from seqgan.speech.sources import find_corpora
 
 RATE = 16_000
 PLAIN = MixConfig(
     seconds=1.0, quiet=0, clean=0, speechless=0, second_noise=0, babble=0, coloured=0, room=0, speed=0, equaliser=0,
     band_limit=0, telephone=0, codec=0, clipping=0,
 )  # fmt: skip
-
-
-@pytest.fixture
-def folder(tmp_path):
-    rng = np.random.default_rng(0)
-    time = np.arange(RATE * 2) / RATE
-    for corpus, talker, files in [("read", "anna", 2), ("read", "ben", 1), ("phone", "cleo", 3)]:
-        for i in range(files):
-            path = tmp_path / "clean" / corpus / talker / f"{talker}-{i}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.3 * np.sin(2 * np.pi * (200 + 50 * i) * time), RATE)
-    for kind in ("rain", "street"):
-        for i in range(4):
-            path = tmp_path / "noise" / kind / f"{kind}_{i}.flac"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, 0.1 * rng.standard_normal(RATE // 2), RATE)
-    (tmp_path / "rir").mkdir()
-    response = np.zeros(4000)
-    response[[10, 300, 2000]] = 1, 0.5, 0.4
-    soundfile.write(tmp_path / "rir" / "hall.wav", response, RATE)
-    return tmp_path
 
 
 def mixtures(folder, config=PLAIN, **others):
@@ -99,16 +77,6 @@ def test_emphasis_multiplies_the_chance_of_a_corpus(folder):
     assert doubled[list(speech).index("phone")] == pytest.approx(2 / 3)
 
 
-def test_hold_out_keeps_takes_of_one_source_together_and_every_folder_in_training(tmp_path):
-    names = [f"{kind}/{i}-{take}.wav" for kind in "ab" for i in range(8) for take in "AB"]
-    training, held = hold_out([tmp_path / name for name in names], every=8)
-    assert Counter(path.parent.name for path in held) == {"a": 2, "b": 2}
-    assert {path.stem[:-2] for path in held if path.parent.name == "a"}.isdisjoint(
-        path.stem[:-2] for path in training if path.parent.name == "a"
-    )
-    assert len(training) + len(held) == len(names)
-
-
 def test_mu_law_is_near_the_identity_and_coarse():
     wave = np.linspace(-1, 1, 1001)
     there_and_back = data.mu_law(wave)
@@ -121,20 +89,6 @@ def test_codec_keeps_length_and_time(folder):
     for _ in range(6):
         coded = data.code(wave, RATE, rng)
         assert coded.shape == wave.shape and np.corrcoef(coded, wave)[0, 1] > 0.95
-
-
-def test_pairs_are_matched_by_name_and_a_lonely_file_is_named(folder, tmp_path):
-    for half, gain in (("clean_wav", 1.0), ("noisy_wav", 0.5)):
-        (tmp_path / half).mkdir()
-        for i in range(3):
-            soundfile.write(tmp_path / half / f"p226_{i:03}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
-    source = Pairs(tmp_path / "clean_wav", tmp_path / "noisy_wav", seconds=0.2)
-    item = source[4]
-    assert item["clean"].shape == (3200,)
-    np.testing.assert_allclose(item["noisy"], 0.5 * item["clean"], atol=1e-4)
-    (tmp_path / "noisy_wav" / "p226_001.wav").unlink()
-    with pytest.raises(ValueError, match="p226_001"):
-        Pairs(tmp_path / "clean_wav", tmp_path / "noisy_wav")
 
 
 def test_a_folder_without_recordings_is_an_error_that_names_it(tmp_path):

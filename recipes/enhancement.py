@@ -1,0 +1,191 @@
+"""Trains the enhancer that the package ships, or goes on from it with recordings of your own.
+
+    python recipes/enhancement.py --data DIR                        # base, with the metric discriminator
+    python recipes/enhancement.py --data DIR --model small          # the causal one
+    python recipes/enhancement.py --data DIR --adversary none       # the control: the same losses without an adversary
+    python recipes/enhancement.py --data DIR --init base            # go on from the shipped weights
+
+DIR holds either `clean/`, `noise/` and, if there are any, `rir/` (mixtures are made on the fly), or recorded pairs:
+`clean/` and `noisy/`, or VoiceBank-DEMAND's `clean_trainset_28spk_wav/` and `noisy_trainset_28spk_wav/`. Interrupted
+anywhere, the same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which
+`enhance --model` takes, and `discriminator.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import torch
+import tyro
+
+from seqgan.checkpoint import find_weights, load_weights, replacing, save_weights
+from seqgan.ema import EMA
+from seqgan.speech.data import MixConfig
+from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases
+from seqgan.speech.metrics import pesq, si_sdr, stoi
+from seqgan.speech.networks import BASE, SMALL, MaskGenerator, MetricDiscriminator
+from seqgan.speech.sources import Sources, ValidationPair, export, open_sources
+from seqgan.stream import Stream
+from seqgan.training import fit
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path
+    """Folder of recordings, see above."""
+    run: Path = Path("runs/enhancement")
+    """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
+    model: Literal["base", "small"] = "base"
+    steps: int = 100_000
+    batch: int = 12
+    learning_rate: float = 1e-3
+    discriminator_learning_rate: float = 5e-4
+    warm_up: int = 300
+    """Steps over which the learning rates rise from zero."""
+    decay: float = 0.3
+    """The last share of the steps, over which they fall to a hundredth along a cosine."""
+    adversary: Literal["metric", "none"] = "metric"
+    scored: int = 3
+    """Waves of a batch that the metric scores for the discriminator (PESQ of one takes about 50 ms)."""
+    metric_workers: int = 1
+    init: str | None = None
+    """Start from these weights: base, small, or a .safetensors file."""
+    init_discriminator: Path | None = None
+    """Start the discriminator from an earlier run's discriminator.safetensors."""
+    ema: float = 0.999
+    validate_every: int = 1000
+    checkpoint_every: int = 250
+    seed: int = 0
+    workers: int = 0
+    """Processes that make mixtures; 0 makes them in the training's own."""
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
+    export_validation: Path | None = None
+    """Write the validation pairs to this folder (clean/, noisy/, manifest.tsv) and stop."""
+    sources: Sources = field(default_factory=Sources)
+    mix: MixConfig = field(default_factory=MixConfig)
+    weights: LossWeights = field(default_factory=LossWeights)
+
+
+def learning_rate_factor(settings: Settings) -> Callable[[int], float]:
+    """Warm-up, a long constant stretch, and a cosine down. Raising --steps before the cosine begins prolongs a run."""
+
+    def factor(step: int) -> float:
+        left = (settings.steps - step) / max(1, settings.decay * settings.steps)
+        fall = 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * min(1.0, left)))
+        return min(1.0, (step + 1) / settings.warm_up) * fall
+
+    return factor
+
+
+def validate(generator: MaskGenerator, pairs: Sequence[ValidationPair]) -> dict[str, float]:
+    """Mean PESQ-WB, STOI and SI-SDR (dB), and the sum by which the best weights are chosen."""
+    rate, device = generator.config.sample_rate, next(generator.parameters()).device
+    scores: dict[str, list[float]] = {"pesq": [], "stoi": [], "si_sdr": []}
+    for pair in pairs:
+        with torch.no_grad():
+            enhanced = generator.enhance(torch.from_numpy(pair.noisy)[None].to(device))[0].cpu().numpy()
+        try:
+            values = pesq(pair.clean, enhanced, rate), stoi(pair.clean, enhanced, rate), si_sdr(pair.clean, enhanced)
+        except ValueError:  # no speech found in what the generator made: the least that the metrics give
+            values = 1.0, 0.0, -20.0
+        for name, value in zip(scores, values, strict=True):
+            scores[name].append(max(value, -20.0))
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    # 0.1 PESQ counts as much as 1 dB or 0.02 STOI: PESQ alone is what the discriminator teaches, and rewards excess.
+    return means | {"choice": means["pesq"] + means["si_sdr"] / 10 + 5 * means["stoi"]}
+
+
+def main(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)  # silence makes denormal numbers, on which a CPU is many times slower
+    training, pairs = open_sources(settings.data, settings.sources, settings.mix, settings.seed)
+    if settings.export_validation is not None:
+        export(pairs, settings.export_validation, settings.mix.sample_rate)
+        return
+    torch.manual_seed(settings.seed)
+    generator = MaskGenerator(BASE if settings.model == "base" else SMALL)
+    if settings.init is not None:
+        generator = MaskGenerator.load(find_weights(settings.init, "seqgan.speech"))
+    generator.to(memory_format=torch.channels_last)
+    generator_optimizer = torch.optim.AdamW(
+        generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    average = EMA(generator, settings.ema)
+    discriminator = discriminator_optimizer = queue = None
+    if settings.adversary == "metric":
+        discriminator = MetricDiscriminator()
+        if settings.init_discriminator is not None:
+            load_weights(settings.init_discriminator, discriminator)
+        discriminator_optimizer = torch.optim.AdamW(
+            discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        queue = ScoreQueue(normalised_pesq, settings.metric_workers)
+    game = phases(
+        generator,
+        generator_optimizer,
+        settings.weights,
+        discriminator=discriminator,
+        discriminator_optimizer=discriminator_optimizer,
+        queue=queue,
+        scored=settings.scored,
+        schedule=learning_rate_factor(settings),
+    )
+    settings.run.mkdir(parents=True, exist_ok=True)
+    (settings.run / "config.json").write_text(
+        json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8"
+    )
+
+    def evaluate(step: int) -> dict[str, float]:
+        scores = validate(generator, pairs)
+        listen(generator, pairs[:3], settings.run / "samples", step)
+        generator.save(settings.run / "last.safetensors")
+        best = settings.run / "best.json"
+        if not best.exists() or json.loads(best.read_text(encoding="utf-8"))["choice"] <= scores["choice"]:
+            generator.save(settings.run / "best.safetensors")
+            if discriminator is not None:
+                save_weights(settings.run / "discriminator.safetensors", discriminator)
+            with replacing(best) as part:
+                part.write_text(json.dumps({"step": step, **scores}) + "\n", encoding="utf-8")
+        return {f"validation/{name}": value for name, value in scores.items()}
+
+    try:
+        fit(
+            game,
+            Stream(training, settings.batch, settings.workers),
+            settings.steps,
+            settings.run,
+            state={} if queue is None else {"queue": queue},
+            every={settings.validate_every: evaluate},
+            ema=average,
+            seed=settings.seed,
+            precision=settings.precision,
+            checkpoint_every=settings.checkpoint_every,
+        )
+    finally:
+        if queue is not None:
+            queue.close()
+
+
+def listen(generator: MaskGenerator, pairs: Sequence[ValidationPair], folder: Path, step: int) -> None:
+    """Writes what the generator makes of some pairs, once beside the noisy and the clean wave."""
+    folder.mkdir(exist_ok=True)
+    device, rate = next(generator.parameters()).device, generator.config.sample_rate
+    for pair in pairs:
+        enhanced = generator.enhance(torch.from_numpy(pair.noisy)[None].to(device))[0].cpu().numpy()
+        waves = {"noisy": pair.noisy, "clean": pair.clean, f"step{step:07}": enhanced}
+        for name, wave in waves.items():
+            soundfile.write(folder / f"{pair.name}.{name}.wav", wave, rate, subtype="PCM_16")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

@@ -1,0 +1,177 @@
+"""Which recordings train and which are held out: talkers, noises, and the validation pairs that are made of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from .data import Library, MixConfig, Mixtures, Pairs, by_folder, find_recordings, root_mean_square
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a folder of training data holds: corpora of speech, noise and rooms, or recorded pairs.
+
+    Pairs are found as `clean/` and `noisy/`, or as VoiceBank-DEMAND's `clean_trainset_*_wav/` and
+    `noisy_trainset_*_wav/`; anything else is mixed on the fly.
+    """
+
+    speech: tuple[str, ...] = ("clean",)
+    """Folders with speech: one corpus a subfolder, one talker a folder."""
+    noise: tuple[str, ...] = ("noise",)
+    """Folders with noise: one kind a subfolder."""
+    rooms: tuple[str, ...] = ("rir",)
+    """Folders with room impulse responses; there may be none."""
+    exclude: tuple[str, ...] = ()
+    """Recordings whose file name contains one of these are left out (for a licence that does not allow it, say)."""
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+    """Factor on the chance of a corpus, by its name."""
+    validation_corpus: str | None = None
+    """Corpus whose talkers are held out; None takes them from all."""
+    validation_talkers: int = 25
+
+
+@dataclass(frozen=True)
+class ValidationPair:
+    """A pair that is the same in every run; noisy and clean: (samples,) float32."""
+
+    name: str
+    noisy: np.ndarray
+    clean: np.ndarray
+    corpus: str = ""
+    noise: str = ""
+    snr: float = math.nan  # dB
+
+
+def open_sources(
+    data: Path, sources: Sources, mix: MixConfig, seed: int = 0
+) -> tuple[Mixtures | Pairs, list[ValidationPair]]:
+    """(training set, validation pairs) below the folder `data`, of talkers and noises that the other does not have."""
+    recorded = _pair_folders(data)
+    if recorded:
+        return _recorded(*recorded, mix, seed)
+    folders = [
+        [data / name for name in names if (data / name).is_dir()]
+        for names in (sources.speech, sources.noise, sources.rooms)
+    ]
+    for found, names in zip(folders[:2], (sources.speech, sources.noise), strict=True):
+        if not found:
+            raise ValueError(f"{data} has no folder {' or '.join(names)}")
+    speech, noise = (find_corpora(found, sources.exclude) for found in folders[:2])
+    rooms = find_recordings(folders[2], sources.exclude) if folders[2] else []
+    if sources.validation_corpus is not None and sources.validation_corpus not in speech:
+        raise ValueError(f"no corpus {sources.validation_corpus} among {', '.join(speech)}")
+    chosen = [sources.validation_corpus] if sources.validation_corpus else list(speech)
+    talkers = hold_out_talkers([path for name in chosen for path in speech[name]], sources.validation_talkers)
+    held = {path for talker in talkers for path in talker}
+    speech = {name: [path for path in paths if path not in held] for name, paths in speech.items()}
+    held_noise = []
+    for name, paths in noise.items():
+        noise[name], others = hold_out(paths)
+        held_noise.extend((name, path) for path in others)
+    training = Mixtures(
+        {name: paths for name, paths in speech.items() if paths}, noise, rooms, mix, seed, sources.emphasis
+    )
+    return training, mix_validation(talkers, held_noise, mix.sample_rate)
+
+
+def find_corpora(folders: Iterable[Path], exclude: Sequence[str] = ()) -> dict[str, list[Path]]:
+    """The recordings of `find_recordings` by corpus: by the name of the first folder below the one that was given."""
+    corpora: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        for path in find_recordings([folder], exclude):
+            below = path.relative_to(folder).parts
+            corpora[below[0] if len(below) > 1 else folder.name].append(path)
+    return dict(corpora)
+
+
+def hold_out(paths: Iterable[Path], every: int = 8) -> tuple[list[Path], list[Path]]:
+    """(training, held out): one source in `every` per folder; takes of one source (x-A.wav, x-B.wav) stay together."""
+    training, held = [], []
+    for folder in by_folder(sorted(paths)):
+        sources: dict[str, list[Path]] = defaultdict(list)
+        for path in folder:
+            sources[re.sub(r"-[A-Z]$", "", path.stem)].append(path)
+        for i, source in enumerate(sources.values()):
+            (held if i % every == every // 2 else training).extend(source)
+    return training, held
+
+
+def hold_out_talkers(paths: Sequence[Path], count: int) -> list[list[Path]]:
+    """Up to `count` talkers, spread evenly, a quarter of all at most; of fewer than four folders, single files."""
+    talkers = by_folder(paths)
+    if len(talkers) < 4:
+        talkers = [[path] for path in paths]
+    count = max(1, min(count, len(talkers) // 4))
+    return [talkers[(2 * i + 1) * len(talkers) // (2 * count)] for i in range(count)]
+
+
+def mix_validation(
+    talkers: Sequence[Sequence[Path]], noises: Sequence[tuple[str, Path]], rate: int, seconds: float = 5.0
+) -> list[ValidationPair]:
+    """Two mixtures a talker, without augmentation, at -2.5, 2.5, ... 17.5 dB; noises: (kind, file)."""
+    if not noises:
+        raise ValueError("too few noises to hold one out for validation: one in eight of a folder is, of five at least")
+    library, pairs = Library(rate), []
+    for i, talker in enumerate([*talkers, *talkers]):
+        path = talker[i // len(talkers) % len(talker)]
+        clean = library[path][: round(seconds * rate)]
+        kind, noise_path = noises[i * 7 % len(noises)]
+        noise = np.resize(library[noise_path], len(clean))
+        snr = (-2.5, 2.5, 7.5, 12.5, 17.5)[i % 5]
+        noise = noise * root_mean_square(clean) / max(root_mean_square(noise), 1e-6) * 10 ** (-snr / 20)
+        gain = 0.9 / max(0.9, float(np.abs(clean + noise).max()))
+        noisy, clean = ((wave * gain).astype(np.float32) for wave in (clean + noise, clean))
+        pairs.append(ValidationPair(f"{i:03}_{path.stem}", noisy, clean, path.parent.parent.name, kind, snr))
+    return pairs
+
+
+def match_pairs(clean: Path, noisy: Path) -> list[tuple[Path, Path]]:
+    """(clean, noisy) files that share a name; ValueError where there is none, or where one lacks its other half."""
+    left = {path.stem: path for path in find_recordings([clean])}
+    right = {path.stem: path for path in find_recordings([noisy])}
+    lonely = sorted(left.keys() ^ right.keys())
+    if lonely:
+        raise ValueError(f"{len(lonely)} files have no partner between {clean} and {noisy}, the first: {lonely[0]}")
+    return [(left[name], right[name]) for name in sorted(left)]
+
+
+def _pair_folders(data: Path) -> tuple[Path, Path] | None:
+    """(clean, noisy) folders of recorded pairs."""
+    if (data / "clean").is_dir() and (data / "noisy").is_dir():
+        return data / "clean", data / "noisy"
+    found = sorted(data.glob("clean_trainset*_wav"))
+    return (found[0], data / found[0].name.replace("clean", "noisy", 1)) if found else None
+
+
+def _recorded(clean: Path, noisy: Path, mix: MixConfig, seed: int) -> tuple[Pairs, list[ValidationPair]]:
+    """Holds out the last two talkers (names up to the first _), as is usual for VoiceBank-DEMAND, or a tenth."""
+    pairs = match_pairs(clean, noisy)
+    if len(pairs) < 2:
+        raise ValueError(f"{clean} has one pair only: none can be held out for validation")
+    talkers = sorted({path.stem.split("_")[0] for path, _ in pairs})
+    last = set(talkers[-2:]) if 3 < len(talkers) < len(pairs) else set()
+    held = [pair for pair in pairs if pair[0].stem.split("_")[0] in last] or pairs[::10]
+    training = [pair for pair in pairs if pair not in set(held)]
+    library, chosen = Library(mix.sample_rate), held[:: -(-len(held) // 50)]
+    validation = [ValidationPair(left.stem, library[right], library[left], clean.name) for left, right in chosen]
+    return Pairs(training, mix.seconds, mix.sample_rate, seed), validation
+
+
+def export(pairs: Iterable[ValidationPair], folder: Path, rate: int = 16_000) -> None:
+    """Writes the pairs as folder/clean/*.wav, folder/noisy/*.wav and manifest.tsv (utt, corpus, noise, snr_db)."""
+    rows = ["utt\tcorpus\tnoise\tsnr_db"]
+    for half in ("clean", "noisy"):
+        (folder / half).mkdir(parents=True, exist_ok=True)
+    for pair in pairs:
+        soundfile.write(folder / "clean" / f"{pair.name}.wav", pair.clean, rate, subtype="PCM_16")
+        soundfile.write(folder / "noisy" / f"{pair.name}.wav", pair.noisy, rate, subtype="PCM_16")
+        rows.append(f"{pair.name}\t{pair.corpus}\t{pair.noise}\t{pair.snr}")
+    (folder / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -1,0 +1,28 @@
+"""Small recordings to mix: three talkers of two corpora, two kinds of noise, a room."""
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 16_000
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    time = np.arange(RATE * 2) / RATE
+    for corpus, talker, files in [("read", "anna", 2), ("read", "ben", 1), ("phone", "cleo", 3)]:
+        for i in range(files):
+            path = tmp_path / "clean" / corpus / talker / f"{talker}-{i}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.3 * np.sin(2 * np.pi * (200 + 50 * i) * time), RATE)
+    for kind in ("rain", "street"):
+        for i in range(5):
+            path = tmp_path / "noise" / kind / f"{kind}_{i}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.standard_normal(RATE // 2), RATE)
+    (tmp_path / "rir").mkdir()
+    response = np.zeros(4000)
+    response[[10, 300, 2000]] = 1, 0.5, 0.4
+    soundfile.write(tmp_path / "rir" / "hall.wav", response, RATE)
+    return tmp_path

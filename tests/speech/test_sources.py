@@ -1,0 +1,90 @@
+"""Training and validation share no talker, no noise and no file; pairs are found where users have them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqgan.speech.data import MixConfig, Pairs, root_mean_square
+from seqgan.speech.sources import Sources, export, hold_out, hold_out_talkers, match_pairs, open_sources
+
+RATE = 16_000
+
+
+def test_hold_out_keeps_takes_of_one_source_together_and_every_folder_in_training(tmp_path):
+    names = [f"{kind}/{i}-{take}.wav" for kind in "ab" for i in range(8) for take in "AB"]
+    training, held = hold_out([tmp_path / name for name in names], every=8)
+    assert Counter(path.parent.name for path in held) == {"a": 2, "b": 2}
+    assert {path.stem[:-2] for path in held if path.parent.name == "a"}.isdisjoint(
+        path.stem[:-2] for path in training if path.parent.name == "a"
+    )
+    assert len(training) + len(held) == len(names)
+
+
+def test_held_out_talkers_are_spread_and_never_more_than_a_quarter(tmp_path):
+    paths = [tmp_path / f"{talker:02}" / f"{i}.wav" for talker in range(40) for i in range(2)]
+    talkers = hold_out_talkers(paths, 5)
+    assert [talker[0].parent.name for talker in talkers] == ["04", "12", "20", "28", "36"]
+    assert all(len(talker) == 2 for talker in talkers)
+    assert len(hold_out_talkers(paths, 100)) == 10
+    assert len(hold_out_talkers(paths[:2] * 4, 3)) == 2  # one folder: single files
+
+
+def test_training_and_validation_share_nothing(folder):
+    training, pairs = open_sources(folder, Sources(validation_talkers=1), MixConfig(seconds=0.5))
+    assert len(pairs) == 2 and all(pair.noisy.shape == pair.clean.shape for pair in pairs)
+    talkers = {path.name for corpus in training.speech for talker in corpus for path in talker}
+    assert len(talkers) == 5 and not talkers & {f"{pair.name[4:]}.wav" for pair in pairs}
+    noises = [path for corpus in training.noise for kind in corpus for path in kind]
+    assert len(noises) == 8  # of ten: the fifth of each folder is held out
+
+
+def test_validation_pairs_have_their_ratio_and_are_the_same_in_every_run(folder):
+    (_, first), (_, second) = (open_sources(folder, Sources(), MixConfig(), seed) for seed in (0, 1))
+    for pair, again in zip(first, second, strict=True):
+        assert (pair.noisy == again.noisy).all()
+        noise = pair.noisy - pair.clean
+        assert 20 * np.log10(root_mean_square(pair.clean) / root_mean_square(noise)) == pytest.approx(pair.snr, abs=0.1)
+
+
+def test_exported_pairs_can_be_read_as_recorded_ones(folder, tmp_path):
+    _, pairs = open_sources(folder, Sources(), MixConfig())
+    export(pairs, tmp_path / "out")
+    assert len(match_pairs(tmp_path / "out" / "clean", tmp_path / "out" / "noisy")) == len(pairs)
+    rows = (tmp_path / "out" / "manifest.tsv").read_text().splitlines()
+    assert rows[0].split("\t") == ["utt", "corpus", "noise", "snr_db"] and len(rows) == len(pairs) + 1
+
+
+def write_pairs(folder, clean, noisy, names):
+    for half, gain in ((clean, 1.0), (noisy, 0.5)):
+        (folder / half).mkdir(parents=True)
+        for i, name in enumerate(names):
+            soundfile.write(folder / half / f"{name}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
+
+
+def test_recorded_pairs_are_cropped_together(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", ["a", "b", "c"])
+    item = Pairs(match_pairs(tmp_path / "clean", tmp_path / "noisy"), seconds=0.2)[4]
+    assert item["clean"].shape == (3200,)
+    np.testing.assert_allclose(item["noisy"], 0.5 * item["clean"], atol=1e-4)
+
+
+def test_voicebank_demand_is_found_and_its_last_two_talkers_are_held_out(tmp_path):
+    names = [f"p{talker}_{i:03}" for talker in (226, 227, 230, 287) for i in range(3)]
+    write_pairs(tmp_path, "clean_trainset_28spk_wav", "noisy_trainset_28spk_wav", names)
+    training, pairs = open_sources(tmp_path, Sources(), MixConfig())
+    assert {clean.stem.split("_")[0] for clean, _ in training.pairs} == {"p226", "p227"}
+    assert {pair.name.split("_")[0] for pair in pairs} == {"p230", "p287"} and len(pairs) == 6
+
+
+def test_a_file_without_its_other_half_is_named(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", ["a", "b"])
+    (tmp_path / "noisy" / "b.wav").unlink()
+    with pytest.raises(ValueError, match="the first: b"):
+        match_pairs(tmp_path / "clean", tmp_path / "noisy")
+
+
+def test_a_folder_without_speech_or_noise_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no folder clean"):
+        open_sources(tmp_path, Sources(), MixConfig())
