@@ -131,7 +131,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def find_weights(name: str | Path, package: str) -> Path:
-    """The file of a model: one bundled with `package` ("seqgan.speech"), or a path, or a folder's `model.safetensors`."""
+    """A model's file: bundled with `package` ("seqgan.speech"), or a path, or the `model.safetensors` in a folder."""
     spec = find_spec(package)
     bundle = Path(spec.submodule_search_locations[0]) / "weights"
     bundled = {file.stem: file for file in sorted(bundle.glob("*.safetensors"))}

@@ -1,0 +1,171 @@
+"""A run that was stopped, killed or damaged ends as the run that was not: bit for bit."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqgan.checkpoint import latest
+
+from .toy import Toy
+
+ROOT = Path(__file__).parents[2]
+
+
+def checkpoint(run: Path, stage: str = "adversarial") -> dict:
+    return latest(run / "checkpoints", stage)[1]
+
+
+def assert_same(left, right, where="checkpoint"):
+    """Equal to the last bit, whatever the nesting. The seconds may differ."""
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left.keys() - {"seconds"}:
+            assert_same(left[key], right[key], f"{where}[{key!r}]")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            assert_same(*pair, f"{where}[{index}]")
+    elif isinstance(left, torch.Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right), where
+    else:
+        assert left == right, where
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """Ten steps without a break."""
+    run = tmp_path_factory.mktemp("whole")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    Toy().fit(run, 10)
+    torch.set_num_threads(threads)
+    return run
+
+
+def test_ten_steps_are_five_and_five(whole, tmp_path):
+    Toy().fit(tmp_path, 5)
+    Toy(seed=1).fit(tmp_path, 10)  # other initial weights, which the checkpoint replaces
+    assert_same(checkpoint(tmp_path), checkpoint(whole))
+
+
+def test_ten_steps_are_five_a_kill_and_five(whole, tmp_path):
+    command = [sys.executable, "-m", "tests.core.toy", str(tmp_path), "10"]
+    killed = subprocess.run([*command, "--kill-at", "7"], cwd=ROOT, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert checkpoint(tmp_path)["step"] == 5
+    resumed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "goes on at step 5" in resumed.stderr and resumed.stdout == ""
+    assert_same(checkpoint(tmp_path), checkpoint(whole))
+    assert metrics(tmp_path) == metrics(whole)
+    assert [line["step"] for line in metrics(whole)] == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_leaves(whole, tmp_path, number, capsys):
+    toy = Toy()
+    toy.before_loss = lambda turn: turn.step == 6 and signal.raise_signal(number)
+    usual = signal.getsignal(number)
+    toy.phases[0].repeat = 1
+    with pytest.raises(SystemExit) as left:
+        toy.fit(tmp_path, 10, checkpoint_every=None)
+    assert left.value.code == 128 + number
+    assert signal.getsignal(number) == usual
+    assert "saved at step 7" in capsys.readouterr().err
+    assert checkpoint(tmp_path)["step"] == 7
+
+
+def test_stopped_by_a_signal_and_resumed_it_ends_the_same(whole, tmp_path):
+    toy, sent = Toy(), []
+
+    def interrupt(turn):
+        if turn.step == 6 and not sent:
+            sent.append(True)
+            signal.raise_signal(signal.SIGINT)
+
+    toy.before_loss = interrupt
+    with pytest.raises(SystemExit):
+        toy.fit(tmp_path, 10)
+    Toy(seed=2).fit(tmp_path, 10)
+    assert_same(checkpoint(tmp_path), checkpoint(whole))
+
+
+def test_a_second_interrupt_acts_at_once(tmp_path):
+    toy = Toy()
+    toy.before_loss = lambda turn: turn.step == 3 and signal.raise_signal(signal.SIGINT)  # twice, for two moves
+    with pytest.raises(KeyboardInterrupt):
+        toy.fit(tmp_path, 10)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole, tmp_path):
+    Toy().fit(tmp_path, 8, checkpoint_every=4)
+    newest = tmp_path / "checkpoints" / "adversarial-000000008.pt"
+    content = bytearray(newest.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(byte ^ 1 for byte in content[middle : middle + 200])
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged"):
+        Toy(seed=1).fit(tmp_path, 10)
+    assert_same(checkpoint(tmp_path), checkpoint(whole))
+    assert metrics(tmp_path) == metrics(whole)
+
+
+def test_every_player_and_optimiser_is_saved(whole):
+    saved = checkpoint(whole)
+    toy = Toy()
+    assert saved["modules"]["discriminator"][0].keys() == toy.discriminator.state_dict().keys()
+    assert saved["modules"]["generator"][0].keys() == toy.generator.state_dict().keys()
+    assert all("momentum_buffer" in entry for entry in saved["optimizers"]["discriminator"]["state"].values())
+    assert all("exp_avg_sq" in entry for entry in saved["optimizers"]["generator"]["state"].values())
+    assert len(saved["optimizers"]["generator"]["state"]) == len(list(toy.generator.parameters()))
+    assert saved["state"].keys() == {"pool", "ema"} and saved["state"]["pool"]["fakes"].any()
+    assert (
+        saved["position"] == 20
+    )  # two moves of the discriminator in each step, the generator shares the second's batch
+
+
+def test_only_the_last_two_checkpoints_are_kept(whole):
+    Toy().fit(whole / "again", 9, checkpoint_every=2)
+    names = sorted(path.name for path in (whole / "again" / "checkpoints").iterdir())
+    assert names == ["adversarial-000000008.pt", "adversarial-000000009.pt"]
+
+
+def test_a_checkpoint_when_time_has_passed(tmp_path):
+    Toy().fit(tmp_path, 3, checkpoint_every=None, checkpoint_seconds=0)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_a_finished_stage_is_loaded_and_the_next_begins_there(tmp_path):
+    first = Toy().fit(tmp_path, 4, stage="warmup")
+    weights = {name: tensor.clone() for name, tensor in first.generator.state_dict().items()}
+    again = Toy(seed=3)
+    again.before_loss = lambda turn: pytest.fail("a finished stage was trained again")
+    again.fit(tmp_path, 4, stage="warmup")
+    assert_same(dict(again.generator.state_dict()), weights)
+    again.before_loss = lambda turn: None
+    again.fit(tmp_path, 3, stage="adversarial")
+
+    third = Toy(seed=4).fit(tmp_path, 4, stage="warmup").fit(tmp_path, 6, stage="adversarial")
+    whole = Toy().fit(tmp_path / "whole", 4, stage="warmup").fit(tmp_path / "whole", 6, stage="adversarial")
+    assert_same(dict(third.generator.state_dict()), dict(whole.generator.state_dict()))
+    assert_same(checkpoint(tmp_path), checkpoint(tmp_path / "whole"))
+    assert checkpoint(tmp_path, "warmup")["step"] == 4
+
+
+def test_a_checkpoint_of_another_model_is_refused(whole):
+    toy = Toy()
+    toy.discriminator.append(torch.nn.Linear(1, 1))
+    toy.phases[0].optimizer = torch.optim.RMSprop(toy.discriminator.parameters())
+    with pytest.raises(ValueError, match="of another model"):
+        toy.fit(whole, 12)

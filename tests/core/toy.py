@@ -1,0 +1,96 @@
+"""A small game with everything whose state could be lost: `python -m tests.core.toy RUN STEPS [--kill-at STEP]`."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from seqgan.objectives import NonSaturating
+from seqgan.penalties import spectral_norm
+from seqgan.training import EMA, Phase, Stream, fit
+
+OBJECTIVE = NonSaturating()
+
+
+class Points:
+    """A dataset: index -> (2,), from a Gaussian around (3, -1)."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.randn(2, generator=torch.Generator().manual_seed(index)) * 0.5 + torch.tensor([3.0, -1.0])
+
+
+class Pool:
+    """A replay pool: the last fakes."""
+
+    def __init__(self):
+        self.fakes = torch.zeros(4, 2)
+
+    def state_dict(self):
+        return {"fakes": self.fakes}
+
+    def load_state_dict(self, state):
+        self.fakes = state["fakes"]
+
+
+class Toy:
+    """Batch and spectral norm, dropout, two kinds of optimiser with momenta, a schedule, an average, a pool."""
+
+    def __init__(self, seed: int = 0):
+        torch.manual_seed(seed)
+        self.generator = nn.Sequential(
+            nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2)
+        )
+        self.discriminator = spectral_norm(nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1)))
+        self.ema, self.pool = EMA(self.generator, 0.9), Pool()
+        self.data = Stream(Points(), batch_size=4)
+        self.before_loss = lambda turn: None
+        decay = {"schedule": lambda step: 1 / (1 + step)}
+        g = torch.optim.Adam(self.generator.parameters(), lr=0.01, betas=(0.5, 0.9))
+        d = torch.optim.RMSprop(self.discriminator.parameters(), lr=0.01, momentum=0.5)
+        self.phases = [
+            Phase("discriminator", [self.discriminator], d, self.discriminator_loss, repeat=2),
+            Phase("generator", [self.generator], g, self.generator_loss, clip=1.0, **decay),
+        ]
+
+    def fake(self, turn) -> torch.Tensor:
+        if "fake" not in turn.share:
+            z = torch.randn(len(turn.batch), 4, generator=turn.generator)
+            turn.share["fake"] = self.generator(z)
+        return turn.share["fake"]
+
+    def discriminator_loss(self, turn):
+        self.before_loss(turn)
+        fake = self.fake(turn).detach()
+        self.pool.fakes = fake
+        noise = 0.01 * torch.randn_like(turn.batch)  # from the global random state
+        real = self.discriminator(turn.batch + noise)
+        turn.log("real_score", real.mean())
+        return {"game": OBJECTIVE.discriminator(real, self.discriminator(fake))}
+
+    def generator_loss(self, turn):
+        return {"game": OBJECTIVE.generator(self.discriminator(self.fake(turn)))}
+
+    def fit(self, run: Path, steps: int, **options) -> "Toy":
+        options = {"checkpoint_every": 5, "log_every": 2, "seed": 7, **options}
+        fit(self.phases, self.data, steps, run, ema=self.ema, state={"pool": self.pool}, **options)
+        return self
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("steps", type=int)
+    parser.add_argument("--kill-at", type=int, default=-1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    toy = Toy()
+
+    def kill(turn):
+        if turn.step == arguments.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    toy.before_loss = kill
+    toy.fit(arguments.run, arguments.steps)
