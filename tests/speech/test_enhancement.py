@@ -1,0 +1,159 @@
+"""The losses have their closed forms, scores join in order, and the game improves what it is played for."""
+
+import numpy as np
+import pytest
+import torch
+
+from seqgan.speech.data import MixConfig, Mixtures, find_recordings
+from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases, reconstruction
+from seqgan.speech.metrics import si_sdr
+from seqgan.speech.networks import (
+    GeneratorConfig,
+    MaskGenerator,
+    MetricDiscriminator,
+    ShortTimeFourier,
+    compress,
+)
+from seqgan.speech.sources import find_corpora
+from seqgan.stream import Stream
+from seqgan.training import fit
+
+TINY = GeneratorConfig(channels=(4, 4, 4, 4), hidden=16, layers=1)
+
+
+def gain(factor):
+    """A generator that multiplies the compressed spectrum, without a network."""
+
+    class Gain:
+        config, fourier = GeneratorConfig(), ShortTimeFourier(512)
+
+        def __call__(self, spectrum):
+            return spectrum * factor, []
+
+    return Gain()
+
+
+def test_a_perfect_answer_costs_nothing():
+    wave = torch.randn(2, 4000)
+    terms, enhanced, clean = reconstruction(gain(1.0), wave, wave)
+    assert sum(terms.values()) < 1e-6
+    torch.testing.assert_close(enhanced, clean, atol=1e-5, rtol=1e-3)
+
+
+def test_terms_of_a_wrong_gain_have_their_closed_form():
+    wave, factor = torch.randn(2, 4000), 0.8
+    terms, enhanced, clean = reconstruction(gain(factor), wave, wave, LossWeights(1.0, 1.0, 1.0, 1.0))
+    target = compress(ShortTimeFourier(512)(clean))
+    power = target.abs().square().mean()
+    torch.testing.assert_close(terms["magnitude"], (1 - factor) ** 2 * power, rtol=1e-3, atol=0)
+    torch.testing.assert_close(terms["complex"], (1 - factor) ** 2 * power / 2, rtol=1e-3, atol=0)
+    torch.testing.assert_close(terms["consistency"], terms["complex"], rtol=1e-2, atol=0)
+    wave_factor = factor ** (1 / 0.3)  # a gain on the compressed spectrum is a larger one on the wave
+    torch.testing.assert_close(terms["wave"], (1 - wave_factor) * clean.abs().mean(), rtol=1e-3, atol=0)
+
+
+def test_a_quiet_recording_counts_as_much_as_a_loud_one():
+    torch.manual_seed(0)
+    generator, clean = MaskGenerator(TINY).eval(), torch.randn(2, 4000)
+    noisy = clean + torch.randn(2, 4000)
+    loud, quiet = (reconstruction(generator, noisy * level, clean * level)[0] for level in (0.3, 0.003))
+    for name, term in loud.items():
+        torch.testing.assert_close(quiet[name], term, rtol=1e-3, atol=1e-6)
+
+
+def first_sample(clean, enhanced):
+    return float("nan") if clean[0] < 0 else float(enhanced[0] - clean[0])
+
+
+def test_scores_come_back_in_order_after_the_delay_and_survive_a_resume():
+    queue = ScoreQueue(first_sample, workers=2, delay=2)
+    try:
+        batches = [(torch.full((2, 3), float(i)), torch.full((2, 3), 3.0 * i)) for i in range(5)]
+        for i in range(3):
+            queue.put(*batches[i])
+            assert (queue.get() is None) == (i < 2)
+        resumed = ScoreQueue(first_sample, workers=1, delay=2)
+        try:
+            resumed.load_state_dict(queue.state_dict())
+            for i, one in ((3, queue), (3, resumed)):
+                one.put(*batches[i])
+                clean, enhanced, score = one.get()
+                assert clean[0, 0] == 1 and enhanced[0, 0] == 3 and score.tolist() == [2.0, 2.0]
+        finally:
+            resumed.close()
+        queue.put(-torch.ones(2, 3), torch.ones(2, 3))
+        queue.get(), queue.put(*batches[0]), queue.put(*batches[0])
+        assert queue.get()[2][0] == 6.0 and queue.get()[2].isnan().all()
+    finally:
+        queue.close()
+
+
+def test_normalised_pesq_is_one_for_the_same_and_nan_without_speech():
+    rng = np.random.default_rng(0)
+    time = np.arange(32_000) / 16_000
+    speech = np.sin(2 * np.pi * 150 * time) * (np.sin(2 * np.pi * 2 * time) > 0) + 0.01 * rng.standard_normal(32_000)
+    speech = (0.3 * speech).astype(np.float32)
+    assert normalised_pesq(speech, speech) == pytest.approx(1, abs=1e-3)
+    noisy = speech + 0.1 * rng.standard_normal(32_000).astype(np.float32)
+    assert 0 <= normalised_pesq(speech, noisy) < 0.6
+    assert np.isnan(normalised_pesq(np.zeros(32_000, np.float32), speech))
+
+
+def make_game(adversary: bool):
+    torch.manual_seed(0)
+    generator = MaskGenerator(TINY)
+    optimizer = torch.optim.AdamW(generator.parameters(), 5e-3)
+    if not adversary:
+        return generator, None, phases(generator, optimizer, LossWeights())
+    discriminator = MetricDiscriminator(4)
+    queue = ScoreQueue(normalised_pesq, delay=1)
+    game = phases(
+        generator,
+        optimizer,
+        LossWeights(),
+        discriminator=discriminator,
+        discriminator_optimizer=torch.optim.AdamW(discriminator.parameters(), 1e-3),
+        queue=queue,
+        scored=1,
+    )
+    return generator, queue, game
+
+
+def data_of(folder):
+    corpora = (find_corpora([folder / name]) for name in ("clean", "noise"))
+    return Mixtures(
+        *corpora,
+        find_recordings([folder / "rir"]),
+        MixConfig(seconds=0.8, snr=(0.0, 5.0), quiet=0, clean=0, speechless=0),
+    )
+
+
+def test_a_little_training_takes_noise_away(folder, tmp_path):
+    generator, _, game = make_game(adversary=False)
+    assert [phase.name for phase in game] == ["generator"]
+    held = [data_of(folder)[10_000 + i] for i in range(8)]
+
+    def ratio():
+        generator.eval()
+        with torch.no_grad():
+            waves = [generator.enhance(item["noisy"][None])[0].numpy() for item in held]
+        return np.mean([si_sdr(i["clean"].numpy(), w) for i, w in zip(held, waves, strict=True)])
+
+    before = ratio()
+    fit(game, Stream(data_of(folder), 8), 60, tmp_path / "run")
+    assert ratio() > before + 6
+
+
+def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(folder, tmp_path):
+    def play(run, *stops):
+        for steps in stops:
+            generator, queue, game = make_game(adversary=True)
+            try:
+                fit(game, Stream(data_of(folder), 2), steps, run, state={"queue": queue}, log_every=1)
+            finally:
+                queue.close()
+        return generator.state_dict() | {f"discriminator.{k}": v for k, v in game[1].modules[0].state_dict().items()}
+
+    whole, halves = play(tmp_path / "whole", 6), play(tmp_path / "halves", 3, 6)
+    assert all(torch.equal(value, halves[name]) for name, value in whole.items())
+    assert "discriminator/metric" in (tmp_path / "whole" / "metrics.jsonl").read_text()
