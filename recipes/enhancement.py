@@ -23,10 +23,10 @@ from typing import Literal
 import numpy as np
 import soundfile
 import torch
-import tyro
 
 from seqgan.checkpoint import find_weights, load_weights, replacing, save_weights
 from seqgan.ema import EMA
+from seqgan.recipe import run
 from seqgan.speech.data import MixConfig
 from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases
 from seqgan.speech.metrics import pesq, si_sdr, stoi
@@ -188,4 +188,4 @@ def listen(generator: MaskGenerator, pairs: Sequence[ValidationPair], folder: Pa
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    run(main, Settings, __doc__)

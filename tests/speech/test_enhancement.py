@@ -119,19 +119,19 @@ def make_game(adversary: bool):
     return generator, queue, game
 
 
-def data_of(folder):
-    corpora = (find_corpora([folder / name]) for name in ("clean", "noise"))
+def data_of(recordings):
+    corpora = (find_corpora([recordings / name]) for name in ("clean", "noise"))
     return Mixtures(
         *corpora,
-        find_recordings([folder / "rir"]),
+        find_recordings([recordings / "rir"]),
         MixConfig(seconds=0.8, snr=(0.0, 5.0), quiet=0, clean=0, speechless=0),
     )
 
 
-def test_a_little_training_takes_noise_away(folder, tmp_path):
+def test_a_little_training_takes_noise_away(recordings, tmp_path):
     generator, _, game = make_game(adversary=False)
     assert [phase.name for phase in game] == ["generator"]
-    held = [data_of(folder)[10_000 + i] for i in range(8)]
+    held = [data_of(recordings)[10_000 + i] for i in range(8)]
 
     def ratio():
         generator.eval()
@@ -140,16 +140,16 @@ def test_a_little_training_takes_noise_away(folder, tmp_path):
         return np.mean([si_sdr(i["clean"].numpy(), w) for i, w in zip(held, waves, strict=True)])
 
     before = ratio()
-    fit(game, Stream(data_of(folder), 8), 60, tmp_path / "run")
+    fit(game, Stream(data_of(recordings), 8), 60, tmp_path / "run")
     assert ratio() > before + 6
 
 
-def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(folder, tmp_path):
+def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(recordings, tmp_path):
     def play(run, *stops):
         for steps in stops:
             generator, queue, game = make_game(adversary=True)
             try:
-                fit(game, Stream(data_of(folder), 2), steps, run, state={"queue": queue}, log_every=1)
+                fit(game, Stream(data_of(recordings), 2), steps, run, state={"queue": queue}, log_every=1)
             finally:
                 queue.close()
         return generator.state_dict() | {f"discriminator.{k}": v for k, v in game[1].modules[0].state_dict().items()}

@@ -31,8 +31,8 @@ def test_held_out_talkers_are_spread_and_never_more_than_a_quarter(tmp_path):
     assert len(hold_out_talkers(paths[:2] * 4, 3)) == 2  # one folder: single files
 
 
-def test_training_and_validation_share_nothing(folder):
-    training, pairs = open_sources(folder, Sources(validation_talkers=1), MixConfig(seconds=0.5))
+def test_training_and_validation_share_nothing(recordings):
+    training, pairs = open_sources(recordings, Sources(validation_talkers=1), MixConfig(seconds=0.5))
     assert len(pairs) == 2 and all(pair.noisy.shape == pair.clean.shape for pair in pairs)
     talkers = {path.name for corpus in training.speech for talker in corpus for path in talker}
     assert len(talkers) == 5 and not talkers & {f"{pair.name[4:]}.wav" for pair in pairs}
@@ -40,27 +40,27 @@ def test_training_and_validation_share_nothing(folder):
     assert len(noises) == 8  # of ten: the fifth of each folder is held out
 
 
-def test_validation_pairs_have_their_ratio_and_are_the_same_in_every_run(folder):
-    (_, first), (_, second) = (open_sources(folder, Sources(), MixConfig(), seed) for seed in (0, 1))
+def test_validation_pairs_have_their_ratio_and_are_the_same_in_every_run(recordings):
+    (_, first), (_, second) = (open_sources(recordings, Sources(), MixConfig(), seed) for seed in (0, 1))
     for pair, again in zip(first, second, strict=True):
         assert (pair.noisy == again.noisy).all()
         noise = pair.noisy - pair.clean
         assert 20 * np.log10(root_mean_square(pair.clean) / root_mean_square(noise)) == pytest.approx(pair.snr, abs=0.1)
 
 
-def test_exported_pairs_can_be_read_as_recorded_ones(folder, tmp_path):
-    _, pairs = open_sources(folder, Sources(), MixConfig())
+def test_exported_pairs_can_be_read_as_recorded_ones(recordings, tmp_path):
+    _, pairs = open_sources(recordings, Sources(), MixConfig())
     export(pairs, tmp_path / "out")
     assert len(match_pairs(tmp_path / "out" / "clean", tmp_path / "out" / "noisy")) == len(pairs)
     rows = (tmp_path / "out" / "manifest.tsv").read_text().splitlines()
     assert rows[0].split("\t") == ["utt", "corpus", "noise", "snr_db"] and len(rows) == len(pairs) + 1
 
 
-def write_pairs(folder, clean, noisy, names):
+def write_pairs(recordings, clean, noisy, names):
     for half, gain in ((clean, 1.0), (noisy, 0.5)):
-        (folder / half).mkdir(parents=True)
+        (recordings / half).mkdir(parents=True)
         for i, name in enumerate(names):
-            soundfile.write(folder / half / f"{name}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
+            soundfile.write(recordings / half / f"{name}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
 
 
 def test_recorded_pairs_are_cropped_together(tmp_path):

@@ -8,7 +8,7 @@ RATE = 16_000
 
 
 @pytest.fixture
-def folder(tmp_path):
+def recordings(tmp_path):
     rng = np.random.default_rng(0)
     time = np.arange(RATE * 2) / RATE
     for corpus, talker, files in [("read", "anna", 2), ("read", "ben", 1), ("phone", "cleo", 3)]:

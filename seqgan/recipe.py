@@ -1,0 +1,26 @@
+"""What turns a training script of one settings dataclass and one `main` into a command."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+Settings = TypeVar("Settings")
+
+
+def run(main: Callable[[Settings], None], settings: type[Settings], description: str | None = None) -> None:
+    """Reads the settings from the command line and calls `main` with them.
+
+    What the user can mend (a missing folder, a value out of range, a package that is not installed) is told in one line
+    with exit code 1; `--debug` shows where it was raised.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    chosen = tyro.cli(settings, args=arguments, description=description)
+    try:
+        main(chosen)
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        if len(arguments) < len(sys.argv) - 1:
+            raise
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
