@@ -1,6 +1,7 @@
 """One step of the game: every player moves in its turn (after the training phases of StyleGAN2, Karras et al. 2020)."""
 
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,8 @@ class Game:
         if ema is not None and not any(item is ema for item in self.state.values()):
             self.state["ema"] = ema
         _validate(self.phases, data, self.state, self.precision)
+        if int(os.environ.get("WORLD_SIZE", 1)) != self.ranks:
+            raise ValueError("launched as ranks that do not see each other; on the CPU set ACCELERATE_USE_CPU=true")
         self.players = list(dict.fromkeys([module for phase in self.phases for module in phase.modules]))
         self.players += [m for m in self.state.values() if isinstance(m, nn.Module) and m not in self.players]
         for player in self.players:

@@ -1,6 +1,5 @@
 """A run that was stopped, killed or damaged ends as the run that was not: bit for bit."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -9,37 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqgan.checkpoint import latest
-
-from .toy import Toy
+from .toy import Toy, assert_same, checkpoint, metrics
 
 ROOT = Path(__file__).parents[2]
-
-
-def checkpoint(run: Path, stage: str = "adversarial") -> dict:
-    return latest(run / "checkpoints", stage)[1]
-
-
-def assert_same(left, right, where="checkpoint"):
-    """Equal to the last bit, whatever the nesting. The seconds may differ."""
-    assert type(left) is type(right), where
-    if isinstance(left, dict):
-        assert left.keys() == right.keys(), where
-        for key in left.keys() - {"seconds"}:
-            assert_same(left[key], right[key], f"{where}[{key!r}]")
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right), where
-        for index, pair in enumerate(zip(left, right, strict=True)):
-            assert_same(*pair, f"{where}[{index}]")
-    elif isinstance(left, torch.Tensor):
-        assert left.dtype == right.dtype and torch.equal(left, right), where
-    else:
-        assert left == right, where
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A small game with everything whose state could be lost: `python -m tests.core.toy RUN STEPS [--kill-at STEP]`."""
 
 import argparse
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from seqgan.checkpoint import latest
 from seqgan.objectives import NonSaturating
 from seqgan.penalties import spectral_norm
 from seqgan.training import EMA, Phase, Stream, fit
@@ -77,6 +79,39 @@ class Toy:
         options = {"checkpoint_every": 5, "log_every": 2, "seed": 7, **options}
         fit(self.phases, self.data, steps, run, ema=self.ema, state={"pool": self.pool}, **options)
         return self
+
+
+def checkpoint(run: Path, stage: str = "adversarial") -> dict:
+    return latest(run / "checkpoints", stage)[1]
+
+
+def assert_same(left, right, where="checkpoint"):
+    """Equal to the last bit, whatever the nesting. The seconds may differ."""
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left.keys() - {"seconds"}:
+            assert_same(left[key], right[key], f"{where}[{key!r}]")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            assert_same(*pair, f"{where}[{index}]")
+    elif isinstance(left, torch.Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right), where
+    else:
+        assert left == right, where
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def scalar(value: float = 0.0, learning_rate: float = 1.0):
+    """A player with one weight, and plain gradient descent on it."""
+    player = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(player.weight, value)
+    return player, torch.optim.SGD(player.parameters(), lr=learning_rate)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""A position in the data is one integer."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from seqgan.stream import Feed, Stream, shuffled
+
+
+class Numbers:
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"number": torch.tensor(index)}
+
+
+def numbers(batches, count: int) -> list[list[int]]:
+    return [batch["number"].tolist() for batch in islice(batches, count)]
+
+
+def test_batches_by_number():
+    stream = Stream(Numbers(), batch_size=3)
+    assert numbers(stream(0), 3) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert numbers(stream(2), 1) == [[6, 7, 8]]
+    assert numbers(stream(1, stride=2), 2) == [[3, 4, 5], [9, 10, 11]]
+
+
+def test_workers_make_the_same_batches_in_order():
+    assert numbers(Stream(Numbers(), 4, workers=2)(5), 20) == numbers(Stream(Numbers(), 4)(5), 20)
+
+
+def test_opening_a_stream_leaves_the_random_state_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    next(Stream(Numbers(), 2)(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("data", [Stream(Numbers(), 2), lambda position: Stream(Numbers(), 2)(position)])
+def test_ranks_deal_the_batches_between_them(data):
+    feeds = [Feed(data, rank, 3) for rank in range(3)]
+    drawn = [[feed.draw()["number"].tolist() for feed in feeds] for _ in range(2)]
+    assert drawn == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
+    assert {feed.position for feed in feeds} == {6}
+    resumed = Feed(data, 1, 3)
+    resumed.position = 6
+    assert resumed.draw()["number"].tolist() == [14, 15]
+
+
+def test_data_with_an_end_are_opened_again_where_they_ended():
+    opened = []
+
+    def data(position):
+        opened.append(position)
+        return [position, position + 1]
+
+    feed = Feed(data, 0, 1)
+    assert [feed.draw() for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert opened == [0, 2, 4]
+
+
+def test_shuffled_deals_every_item_once_an_epoch_in_a_new_order():
+    draws = [shuffled(index, 10, seed=3) for index in range(30)]
+    assert [epoch for epoch, _ in draws] == [0] * 10 + [1] * 10 + [2] * 10
+    orders = [[item for epoch, item in draws if epoch == e] for e in range(3)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert shuffled(17, 10, seed=3) == draws[17]
+    assert [shuffled(index, 10, seed=4)[1] for index in range(10)] != orders[0]
