@@ -154,7 +154,8 @@ class Game:
         for name, feed in self.own_feeds.items():
             feed.position = state["positions"][name]
         self.step, self.seconds = state["step"], state["seconds"]
-        self.skipped, self.sums = dict(state["skipped"]), state["sums"]
+        self.skipped = dict(state["skipped"])
+        self.sums = state["sums"] if self.rank == 0 else {}  # what is saved is the main rank's
 
     @torch.no_grad()
     def agree(self) -> None:

@@ -44,7 +44,7 @@ def play(run: Path, batch_size: int, function_of_position: bool = False) -> None
         Phase("discriminator", [discriminator], d, discriminator_loss, repeat=2),
         Phase("generator", [generator, unused], g, generator_loss, clip=0.1),
     ]
-    fit(phases, data, 12, run, ema=EMA(generator), log_every=4, checkpoint_every=6)
+    fit(phases, data, 12, run, ema=EMA(generator), log_every=4, checkpoint_every=8)
 
 
 if __name__ == "__main__":

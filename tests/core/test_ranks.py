@@ -1,6 +1,7 @@
 """Two gloo ranks on the CPU are one rank of the double batch."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -48,17 +49,27 @@ def assert_close(left: dict, right: dict) -> None:
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, msg=lambda text, path=path: f"{path}: {text}")
 
 
-@pytest.mark.parametrize("function", [[], ["--function"]], ids=["stream", "function"])
-def test_two_ranks_are_one_of_the_double_batch(tmp_path, function):
-    launch(2, str(tmp_path / "two"), "4", *function)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("two")
+    launch(2, str(run), "4")
+    return run
+
+
+@pytest.fixture
+def one(tmp_path) -> Path:
     play(tmp_path / "one", 8)
-    two, one = checkpoint(tmp_path / "two"), checkpoint(tmp_path / "one")
+    return tmp_path / "one"
+
+
+def assert_same_training(two: Path, one: Path) -> None:
+    left, right = checkpoint(two), checkpoint(one)
     for key in ("modules", "optimizers", "state"):
-        assert_close(two[key], one[key])
-    assert two["step"] == one["step"] == 12
-    assert two["position"] == 2 * one["position"] == 48
-    assert two["optimizers"]["generator"]["state"].keys() == one["optimizers"]["generator"]["state"].keys()
-    lines = list(zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True))
+        assert_close(left[key], right[key])
+    assert left["step"] == right["step"] == 12
+    assert left["position"] == 2 * right["position"] == 48
+    assert left["optimizers"]["generator"]["state"].keys() == right["optimizers"]["generator"]["state"].keys()
+    lines = list(zip(metrics(two), metrics(one), strict=True))
     assert len(lines) == 3
     for left, right in lines[1:]:
         assert left.pop("stage") == right.pop("stage")
@@ -67,10 +78,23 @@ def test_two_ranks_are_one_of_the_double_batch(tmp_path, function):
         assert line["discriminator/skipped"] == 1 / 8 and line["generator/skipped"] == 1 / 4
 
 
-def test_ranks_resume_together(tmp_path):
-    play(tmp_path / "one", 8)
-    launch(2, str(tmp_path / "two"), "4")
+def test_two_ranks_are_one_of_the_double_batch(two, one):
+    assert_same_training(two, one)
+
+
+def test_data_that_know_nothing_of_ranks_are_dealt_out_too(tmp_path, one):
+    launch(2, str(tmp_path / "two"), "4", "--function")
+    assert_same_training(tmp_path / "two", one)
+
+
+def test_ranks_resume_together(tmp_path, two, one):
+    shutil.copytree(two, tmp_path / "two")
     (tmp_path / "two" / "checkpoints" / "adversarial-000000012.pt").unlink()
     launch(2, str(tmp_path / "two"), "4")
-    assert_close(checkpoint(tmp_path / "two")["modules"], checkpoint(tmp_path / "one")["modules"])
-    assert len(metrics(tmp_path / "two")) == 3
+    assert_same_training(tmp_path / "two", one)
+
+
+def test_ranks_that_do_not_see_each_other_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # too late: this process has begun as one
+    with pytest.raises(ValueError, match="do not see each other"):
+        play(tmp_path, 8)

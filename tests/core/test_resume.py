@@ -1,5 +1,6 @@
 """A run that was stopped, killed or damaged ends as the run that was not: bit for bit."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -70,6 +71,20 @@ def test_stopped_by_a_signal_and_resumed_it_ends_the_same(whole, tmp_path):
         toy.fit(tmp_path, 10)
     Toy(seed=2).fit(tmp_path, 10)
     assert_same(checkpoint(tmp_path), checkpoint(whole))
+
+
+def test_a_ctrl_c_that_reaches_the_workers_too_loses_nothing(tmp_path):
+    """A terminal sends it to every process of the group."""
+    command = [sys.executable, "-m", "tests.core.toy", str(tmp_path), "1000000", "--workers", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stderr:
+        if line.startswith("adversarial: 6/"):
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait() == 130, rest
+    assert "stopped and saved at step" in rest and "Traceback" not in rest
+    assert checkpoint(tmp_path)["step"] >= 6
 
 
 def test_a_second_interrupt_acts_at_once(tmp_path):

@@ -1,4 +1,4 @@
-"""A small game with everything whose state could be lost: `python -m tests.core.toy RUN STEPS [--kill-at STEP]`."""
+"""A small game with everything whose state could be lost, and a command: `python -m tests.core.toy RUN STEPS`."""
 
 import argparse
 import json
@@ -40,14 +40,14 @@ class Pool:
 class Toy:
     """Batch and spectral norm, dropout, two kinds of optimiser with momenta, a schedule, an average, a pool."""
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, workers: int = 0):
         torch.manual_seed(seed)
         self.generator = nn.Sequential(
             nn.Linear(4, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2)
         )
         self.discriminator = spectral_norm(nn.Sequential(nn.Linear(2, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1)))
         self.ema, self.pool = EMA(self.generator, 0.9), Pool()
-        self.data = Stream(Points(), batch_size=4)
+        self.data = Stream(Points(), batch_size=4, workers=workers)
         self.before_loss = lambda turn: None
         decay = {"schedule": lambda step: 1 / (1 + step)}
         g = torch.optim.Adam(self.generator.parameters(), lr=0.01, betas=(0.5, 0.9))
@@ -119,9 +119,10 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path)
     parser.add_argument("steps", type=int)
     parser.add_argument("--kill-at", type=int, default=-1)
+    parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    toy = Toy()
+    toy = Toy(workers=arguments.workers)
 
     def kill(turn):
         if turn.step == arguments.kill_at:
