@@ -164,6 +164,13 @@ def lag(before: ArrayLike, after: ArrayLike) -> int:
     return peak - size if peak > size // 2 else peak
 
 
+def in_step(before: ArrayLike, after: ArrayLike) -> tuple[Wave, Wave]:
+    """Both without the lag: what remains of them, equally long."""
+    before, after = _pair(before, after)
+    late = lag(before, after)
+    return (before[: before.size - late], after[late:]) if late >= 0 else (before[-late:], after[:late])
+
+
 def score(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, float]:
     """Every measure whose package is installed, by name; NaN where a pair has no value, as PESQ without any speech.
 
@@ -181,7 +188,7 @@ def score(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, 
         "weighted_spectral_slope": lambda: weighted_spectral_slope(*wide, 16_000),
         "log_spectral_distance": lambda: log_spectral_distance(*wide, 16_000),
         "lag": lambda: lag(clean, enhanced),
-        "level_change": lambda: level_change(*_in_step(clean, enhanced)),
+        "level_change": lambda: level_change(*in_step(clean, enhanced)),
     }
     scores: dict[str, float] = {}
     for name, measure in measures.items():
@@ -235,11 +242,6 @@ def _pair(clean: ArrayLike, enhanced: ArrayLike) -> tuple[Wave, Wave]:
     if not clean.any():
         raise ValueError("the reference is silent: nothing can be compared with it")
     return clean, enhanced
-
-
-def _in_step(clean: Wave, enhanced: Wave) -> tuple[Wave, Wave]:
-    late = lag(clean, enhanced)
-    return (clean[: clean.size - late], enhanced[late:]) if late >= 0 else (clean[-late:], enhanced[:late])
 
 
 def _frames(clean: Wave, enhanced: Wave, sample_rate: int) -> list[np.ndarray]:

@@ -83,7 +83,7 @@ def test_lag_and_level(shift: int, gain: float) -> None:
     clean = np.pad(voice(1.0), 5000)
     moved = gain * np.roll(clean, shift) + noise(clean.size, 1e-3)
     assert metrics.lag(clean, moved) == shift
-    in_step = metrics._in_step(clean, moved)
+    in_step = metrics.in_step(clean, moved)
     assert metrics.level_change(*in_step) == pytest.approx(20 * np.log10(0.5), abs=0.02)
 
 

@@ -1,0 +1,293 @@
+"""Compares speech enhancers on folders of recordings: quality, level, delay, processor time and memory, in one table.
+
+    python recipes/compare_enhancers.py --pairs DIR --systems noisy base small
+    python recipes/compare_enhancers.py --pairs DIR --adapters recipes/enhancer_adapters.py --systems noisy gtcrn dtln
+
+DIR holds clean/ and noisy/ with recordings of the same names and, if it likes, manifest.tsv (utt, snr_db, noise, ...).
+A system is `noisy` (the input itself), one of our models by name or path, or what a function `load_NAME(threads)` of
+the adapters' file returns: a function from float32 (samples,) at 16 kHz to the same. Each runs in a process of its own,
+on one thread. Outputs and scores stay in --out: the same command goes on after an interruption, and a later one with
+other --systems adds its rows to the table. To measure a system again, delete its folder there.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import tyro
+from enhancer_process import NOT_INSTALLED, RATE, append_record, write
+from enhancer_table import Record, Table, write_csv
+
+ONE_THREAD = dict.fromkeys(
+    ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"], "1"
+)
+
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+@dataclass(frozen=True)
+class Settings:
+    pairs: tuple[Path, ...]
+    """Folders with clean/ and noisy/ in them."""
+    out: Path = Path("runs/compare")
+    """Where outputs, scores and the tables (table.md, table.csv) go."""
+    systems: tuple[str, ...] = ()
+    """What to run; by default noisy, every adapter, base and small."""
+    adapters: Path | None = None
+    """A Python file with functions load_NAME(threads)."""
+    python: Path = Path(sys.executable)
+    """The interpreter for the adapters' systems, where their packages are installed; it needs numpy and soundfile."""
+    by: tuple[str, ...] = ("snr_db", "noise")
+    """Columns of manifest.tsv to break the scores down by; of a value like rain/heavy only rain counts."""
+    workers: int = 1
+    """Processes that compute the scores."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    folder: str  # the name of the set
+    name: str
+    clean: Path  # both at 16 kHz, one channel
+    noisy: Path
+    key: int  # a checksum of both files
+    traits: dict[str, str] = field(compare=False)  # the line of the manifest
+
+
+def main(settings: Settings) -> int:
+    os.environ.update(ONE_THREAD)
+    _require_metrics()
+    sets = {name: find_pairs(name, folder, settings.out) for name, folder in _named(settings.pairs).items()}
+    pairs = [pair for inside in sets.values() for pair in inside]
+    adapters = find_adapters(settings.adapters)
+    notes, failed = [], False
+    with ProcessPoolExecutor(settings.workers, get_context("spawn")) as scorers:
+        for system in dict.fromkeys(settings.systems or ("noisy", *adapters, "base", "small")):
+            python = settings.python if system in adapters else Path(sys.executable)
+            code, message = run(system, adapters.get(system) or weights(system), pairs, settings, python)
+            if code:
+                failed |= code != NOT_INSTALLED
+                notes.append(f"* {system} {'is skipped' if code == NOT_INSTALLED else 'failed'}: {message}")
+                print(notes[-1], file=sys.stderr)
+            else:
+                score(system, pairs, settings.out, scorers)
+    systems = scored(pairs, settings.out)
+    tables = []
+    for name, inside in sets.items():
+        records = {system: [found[pair] for pair in inside] for system, found in systems.items()}
+        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by))
+    text = "\n".join([*(line for table in tables for line in table.markdown()), *notes])
+    (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    write_csv(settings.out / "table.csv", tables)
+    print(text)
+    return int(failed)
+
+
+# The recordings.
+
+
+def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
+    files = [
+        {path.stem: path for path in sorted((folder / side).glob("*")) if path.suffix.lower() in AUDIO}
+        for side in ("clean", "noisy")
+    ]
+    if not files[1]:
+        raise ValueError(f"{folder}: has no recordings in noisy/; expected clean/ and noisy/ with the same names")
+    alone = sorted(set(files[0]) ^ set(files[1]))
+    if alone:
+        raise ValueError(f"{folder}: {alone[0]} is in only one of clean/ and noisy/")
+    manifest: dict[str, dict[str, str]] = {}
+    if (folder / "manifest.tsv").exists():
+        with open(folder / "manifest.tsv", newline="", encoding="utf-8") as lines:
+            manifest = {row["utt"]: row for row in csv.DictReader(lines, delimiter="\t")}
+    pairs = []
+    for stem, clean in files[0].items():
+        noisy = files[1][stem]
+        key = zlib.crc32(clean.read_bytes() + noisy.read_bytes())
+        clean, noisy = (
+            _at_16_khz(path, out / "pairs" / name / side / f"{stem}.{key}.wav")
+            for side, path in (("clean", clean), ("noisy", noisy))
+        )
+        lengths = [soundfile.info(path).frames for path in (clean, noisy)]
+        if lengths[0] != lengths[1]:
+            raise ValueError(f"{folder}: {stem} has {lengths[0]} samples in clean/ and {lengths[1]} in noisy/")
+        pairs.append(Pair(name, stem, clean, noisy, key, manifest.get(stem, {})))
+    return pairs
+
+
+def _at_16_khz(path: Path, copy: Path) -> Path:
+    info = soundfile.info(path)
+    if info.samplerate == RATE and info.channels == 1:
+        return path
+    if not copy.exists():
+        import soxr
+
+        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        write(copy, soxr.resample(wave.mean(1), rate, RATE))
+    return copy
+
+
+def _named(folders: Iterable[Path]) -> dict[str, Path]:
+    """Folders by their names, and by their parents' too where names are the same."""
+    folders = [folder.resolve() for folder in folders]
+    names = [folder.name for folder in folders]
+    return {f.name if names.count(f.name) == 1 else f"{f.parent.name}-{f.name}": f for f in folders}
+
+
+# Running the systems.
+
+
+def find_adapters(path: Path | None) -> dict[str, str]:
+    """Names of an adapters' file and what identifies each: a checksum of its function."""
+    if path is None:
+        return {}
+    source = path.read_text(encoding="utf-8")
+    try:
+        functions = [node for node in ast.parse(source, str(path)).body if isinstance(node, ast.FunctionDef)]
+    except SyntaxError as error:
+        raise ValueError(f"{path}: not Python: {error}") from None
+    found = {f.name[5:]: f"{zlib.crc32(ast.unparse(f).encode()):08x}" for f in functions if f.name.startswith("load_")}
+    if not found:
+        raise ValueError(f"{path}: has no function load_NAME(threads)")
+    return found
+
+
+def weights(system: str) -> str:
+    """What identifies one of our models: a checksum of its weights."""
+    if system == "noisy":
+        return ""
+    from seqgan.checkpoint import find_weights
+
+    try:
+        return f"{zlib.crc32(find_weights(system, 'seqgan.speech').read_bytes()):08x}"
+    except ValueError:
+        return ""  # of a hub, or unknown: its process will say which
+
+
+def run(system: str, identity: str, pairs: list[Pair], settings: Settings, python: Path) -> tuple[int, str]:
+    """Has a system enhance what it has not enhanced yet; gives the exit code and, if that is not 0, the reason."""
+    folder = home(settings.out, system)
+    done = latest(folder / "runs.jsonl", pairs)
+    todo = [pair for pair in pairs if done.get(pair, {}).get("identity") != identity]
+    if not todo:
+        return 0, ""
+    print(f"{system}: enhancing {len(todo)} recordings", file=sys.stderr)
+    tasks = []
+    for pair in todo:
+        record = {"system": system, "identity": identity, "folder": pair.folder, "name": pair.name, "key": pair.key}
+        tasks.append({"noisy": str(pair.noisy), "output": str(output(settings.out, system, pair)), "record": record})
+    adapters = str(settings.adapters) if settings.adapters else None
+    job = {"system": system, "adapters": adapters, "records": str(folder / "runs.jsonl"), "tasks": tasks}
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log.txt", "w", encoding="utf-8") as log:
+        process = subprocess.run(
+            [str(python), str(Path(__file__).with_name("enhancer_process.py"))],
+            input=json.dumps(job),
+            text=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        )
+    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
+    if process.returncode < 0:
+        return process.returncode, f"ended by signal {-process.returncode}, see {folder / 'log.txt'}"
+    return process.returncode, next((line for line in reversed(lines) if line.strip()), "no message")
+
+
+# Scores.
+
+
+def score(system: str, pairs: list[Pair], out: Path, scorers: Executor) -> None:
+    """Scores the outputs of a system that have no score yet."""
+    folder = home(out, system)
+    runs = latest(folder / "runs.jsonl", pairs)
+    done = latest(folder / "scores.jsonl", pairs)
+    todo = [pair for pair in pairs if done.get(pair, {}).get("identity") != runs[pair]["identity"]]
+    if not todo:
+        return
+    print(f"{system}: scoring {len(todo)} recordings", file=sys.stderr)
+    outputs = [output(out, system, pair) for pair in todo]
+    for pair, scores in zip(todo, scorers.map(score_one, [pair.clean for pair in todo], outputs), strict=True):
+        named = {name: runs[pair][name] for name in ("system", "identity", "folder", "name", "key")}
+        append_record(folder / "scores.jsonl", {**named, **scores})
+
+
+def score_one(clean: Path, enhanced: Path) -> dict[str, float]:
+    """Scores in step: a delay of up to 0.1 s is taken out, and reported as the lag that it is."""
+    from seqgan.speech import metrics
+
+    clean, enhanced = soundfile.read(clean)[0], soundfile.read(enhanced)[0]
+    longer = enhanced.size - clean.size
+    enhanced = np.pad(enhanced, (0, max(0, -longer)))[: clean.size]
+    late = metrics.lag(clean, enhanced) if enhanced.any() else math.nan
+    if abs(late) <= RATE / 10:
+        clean, enhanced = metrics.in_step(clean, enhanced)
+    return {**metrics.score(clean, enhanced, RATE), "lag_ms": late * 1000 / RATE, "longer": longer}
+
+
+def scored(pairs: list[Pair], out: Path) -> dict[str, dict[Pair, Record]]:
+    """All that is known of each system in the folder that has a score for every pair."""
+    systems = {}
+    for path in sorted(out.glob("*/scores.jsonl")):
+        runs, scores = latest(path.with_name("runs.jsonl"), pairs), latest(path, pairs)
+        if len(runs) == len(scores) == len(pairs):
+            systems[scores[pairs[0]]["system"]] = {pair: {**scores[pair], **runs[pair]} for pair in pairs}
+    return systems
+
+
+def _require_metrics() -> None:
+    for package in ("pesq", "pystoi", "speechmos", "onnxruntime", "librosa"):
+        if find_spec(package) is None:
+            raise ValueError(f"the scores need {package}: pip install 'seqgan[metrics]'")
+
+
+# Files.
+
+
+def home(out: Path, system: str) -> Path:
+    return out / re.sub(r"[^\w.-]+", "_", system).strip("_.")
+
+
+def output(out: Path, system: str, pair: Pair) -> Path:
+    return home(out, system) / pair.folder / f"{pair.name}.wav"
+
+
+def latest(path: Path, pairs: list[Pair]) -> dict[Pair, Record]:
+    """The last record of each pair that is about the files as they are now."""
+    records = {(record["folder"], record["name"], record["key"]): record for record in read_records(path)}
+    found = {pair: records.get((pair.folder, pair.name, pair.key)) for pair in pairs}
+    return {pair: record for pair, record in found.items() if record}
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            pass  # empty, or cut short by an interruption
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Settings, description=__doc__)))
+    except (ValueError, OSError, soundfile.LibsndfileError) as error:
+        print(f"compare_enhancers: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("compare_enhancers: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

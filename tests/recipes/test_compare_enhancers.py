@@ -1,0 +1,170 @@
+"""compare_enhancers.py from end to end, as a command, on three small pairs and systems whose effect is known."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "compare_enhancers.py"
+
+ADAPTERS = """
+import numpy as np
+
+def load_identity(threads):
+    return lambda wave: wave
+
+def load_half(threads):
+    return lambda wave: 0.5 * wave
+
+def load_delayed(threads):
+    return lambda wave: np.concatenate([np.zeros(40, np.float32), wave])
+
+def load_broken(threads):
+    raise RuntimeError("it broke")
+
+def load_not_a_number(threads):
+    return lambda wave: wave * np.float32("nan")
+
+def load_absent(threads):
+    raise ImportError("pip install absent")
+"""
+
+
+def voice(rate: int, seed: int) -> np.ndarray:
+    """1.5 s of harmonics in syllables, enough for PESQ and STOI to find speech."""
+    time = np.arange(int(1.5 * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(130 + 30 * np.sin(2 * np.pi * time + seed)) / rate
+    wave = sum(np.sin(k * phase) / k for k in range(1, 25)) * np.clip(np.sin(2 * np.pi * 3 * time), 0, None) ** 0.5
+    return 0.3 * wave / np.abs(wave).max()
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "trio"
+    for side in ("clean", "noisy"):
+        (folder / side).mkdir(parents=True)
+    lines = ["utt\tnoise\tsnr_db"]
+    # One of them at another rate and in stereo; the snr column is not in order.
+    for seed, (rate, channels, snr) in enumerate([(16_000, 1, 10), (16_000, 1, -2.5), (48_000, 2, 10)]):
+        clean = voice(rate, seed)
+        noise = np.random.default_rng(seed).standard_normal(clean.size)
+        noise -= clean * (noise @ clean) / (clean @ clean)  # orthogonal: it does not change the level of the speech
+        noise *= np.linalg.norm(clean) / np.linalg.norm(noise) * 10 ** (-snr / 20)
+        for side, wave in (("clean", clean), ("noisy", clean + noise)):
+            path = folder / side / f"take{seed}.wav"
+            soundfile.write(path, np.repeat(wave[:, None], channels, 1), rate, subtype="FLOAT")
+        lines.append(f"take{seed}\t{'rain/light' if seed else 'rain/heavy'}\t{snr}")
+    (folder / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(RECIPE), *map(str, arguments)], capture_output=True, text=True)
+
+
+def read_table(out: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    with open(out / "table.csv", newline="") as file:
+        return {(row["system"], row["by"], row["value"]): row for row in csv.DictReader(file)}
+
+
+def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
+    adapters, out = tmp_path / "adapters.py", tmp_path / "out"
+    adapters.write_text(ADAPTERS)
+    common = ("--pairs", pairs, "--out", out, "--adapters", adapters, "--systems")
+
+    every = ("noisy", "identity", "half", "broken", "not_a_number", "absent", "delayed")
+    first = compare(*common, *every)
+    assert first.returncode == 1, first.stderr  # two failed, the rest is done
+    table = read_table(out)
+    rows = {name: table[name, "all", ""] for name in ("noisy", "identity", "half", "delayed")}
+    assert {system for system, _, _ in table} == rows.keys()
+    assert "broken failed: RuntimeError: it broke" in first.stdout
+    assert "not_a_number failed: ValueError: " in first.stdout
+    assert "absent is skipped: pip install absent" in first.stdout
+
+    number = {name: {key: float(row[key]) for key in list(row)[4:]} for name, row in rows.items()}
+    assert number["noisy"]["level_change"] == pytest.approx(0, abs=0.02)
+    assert number["half"]["level_change"] == pytest.approx(-6.02, abs=0.02)
+    assert [number[name]["lag_ms"] for name in rows] == [0, 0, 0, 2.5]
+    assert number["identity"]["pesq"] == number["noisy"]["pesq"]
+    assert number["noisy"]["si_sdr"] == pytest.approx((10 - 2.5 + 14.8) / 3, abs=0.3)  # 16 of 48 kHz: -4.8 dB
+    assert number["delayed"]["si_sdr"] == pytest.approx(number["noisy"]["si_sdr"], abs=0.3)  # scored in step
+    for row in number.values():
+        assert row["recordings"] == 3 and 1 < row["pesq"] < 4.6 and 0 <= row["cpu"] < 1 and 20 < row["memory"] < 1000
+    assert "delayed: changes the length by +40 to +40 samples" in first.stdout
+
+    assert [key[1:] for key in table if key[0] == "noisy"] == [
+        ("all", ""),
+        ("snr_db", "-2.5"),
+        ("snr_db", "10"),
+        ("noise", "rain"),
+    ]
+    assert float(table["noisy", "snr_db", "-2.5"]["si_sdr"]) == pytest.approx(-2.5, abs=0.3)
+    assert table["noisy", "snr_db", "10"]["recordings"] == "2"
+    assert (out / "table.md").read_text() == first.stdout
+    assert first.stdout.splitlines()[4].startswith("| noisy |")
+
+    # An interruption: the last line of one system's scores is cut short, and one recording of another is lost.
+    # A third system's adapter is changed. These are measured again, and what was not asked for keeps its rows.
+    scores, runs = out / "identity" / "scores.jsonl", out / "delayed" / "runs.jsonl"
+    scores.write_text(scores.read_text()[:-20])
+    runs.write_text("\n".join(runs.read_text().splitlines()[:-1]))
+    adapters.write_text(ADAPTERS.replace("0.5 * wave", "0.25 * wave"))
+    second = compare(*common, "identity", "delayed", "half")
+    assert second.returncode == 0
+    assert second.stderr.splitlines() == [
+        "identity: scoring 1 recordings",
+        "delayed: enhancing 1 recordings",
+        "half: enhancing 3 recordings",
+        "half: scoring 3 recordings",
+    ]
+    after = read_table(out)
+    assert after.keys() == table.keys()
+    assert all(after[key]["pesq"] == row["pesq"] for key, row in table.items())
+    assert float(after["half", "all", ""]["level_change"]) == pytest.approx(-12.04, abs=0.02)
+
+
+def test_our_own_model_by_path(pairs: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from seqgan.speech.enhancer import Enhancer
+    from seqgan.speech.networks import SMALL, MaskGenerator
+
+    torch.manual_seed(0)
+    Enhancer(MaskGenerator(SMALL)).save_pretrained(tmp_path / "model")
+    done = compare("--pairs", pairs, "--out", tmp_path / "out", "--systems", tmp_path / "model")
+    assert done.returncode == 0, done.stderr
+    row = read_table(tmp_path / "out")[str(tmp_path / "model"), "all", ""]
+    assert float(row["lag_ms"]) == 0 and float(row["cpu"]) > 0 and float(row["memory"]) > 100
+    assert "changes the length" not in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["no folder", "one side", "lengths", "text", "no adapters", "not python"])
+def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> None:
+    folder, adapters = tmp_path / "data", tmp_path / "adapters.py"
+    adapters.write_text("def load_it(:" if fault == "not python" else "")
+    for side in ("clean", "noisy"):
+        (folder / side).mkdir(parents=True)
+        size = 8000 if fault == "lengths" and side == "clean" else 9000
+        soundfile.write(folder / side / "a.wav", np.ones(size) / 10, 16_000)
+    if fault == "one side":
+        (folder / "noisy" / "a.wav").rename(folder / "noisy" / "b.wav")
+    if fault == "text":
+        (folder / "noisy" / "a.wav").write_text("this is text")
+    data = tmp_path / "nowhere" if fault == "no folder" else folder
+    more = ("--adapters", adapters) if "adapters" in fault or "python" in fault else ()
+    done = compare("--pairs", data, "--out", tmp_path / "out", "--systems", "noisy", *more)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    message = {
+        "no folder": "nowhere: has no recordings",
+        "one side": "data: a is in only one of clean/ and noisy/",
+        "lengths": "a has 8000 samples in clean/ and 9000 in noisy/",
+        "text": "a.wav",
+        "no adapters": "adapters.py: has no function load_NAME(threads)",
+        "not python": "adapters.py: not Python",
+    }
+    assert message[fault] in done.stderr
