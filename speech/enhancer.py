@@ -1,0 +1,177 @@
+"""The enhancer: noisy speech in, clean speech out, at any sample rate, at once or as a stream."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqgan.checkpoint import find_weights
+
+from .networks import MaskGenerator
+from .streaming import GRID, EnhancementStream, Grid
+
+Wave = TypeVar("Wave", np.ndarray, Tensor)
+
+
+class Enhancer:
+    """Removes noise from speech.
+
+        enhancer = Enhancer.from_pretrained()
+        clean = enhancer(noisy, sample_rate=48_000)
+
+    `base` looks two seconds ahead, `small` 32 ms (see `delay`).
+    """
+
+    def __init__(self, generator: MaskGenerator, device: str | torch.device = "cpu", grid: Grid = GRID):
+        self.generator = generator.eval().to(device, memory_format=torch.channels_last)
+        self.grid = grid
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path = "base", device: str | torch.device = "cpu") -> Enhancer:
+        """A bundled model (base, small), a .safetensors file, a folder of `save_pretrained`, or a hub id owner/name."""
+        try:
+            path = find_weights(name_or_path, "seqgan.speech")
+        except ValueError:
+            if not is_hub_id(name_or_path):
+                raise
+            path = fetch(str(name_or_path))
+        return cls(MaskGenerator.load(path), device)
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with config.json and model.safetensors (float16)."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
+        self.generator.save(folder / "model.safetensors")
+        return folder
+
+    def push_to_hub(self, repo_id: str, private: bool = False) -> str:
+        """Uploads what `save_pretrained` writes to huggingface.co under "owner/name"; returns the address."""
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        address = api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            api.upload_folder(repo_id=repo_id, folder_path=self.save_pretrained(folder))
+        return str(address)
+
+    @property
+    def sample_rate(self) -> int:
+        """The model's own rate in Hz; other rates are brought to it and back."""
+        return self.generator.config.sample_rate
+
+    @property
+    def delay(self) -> float:
+        """Seconds of input beyond a sample that a stream at the model's own rate waits for before it yields it.
+
+        At other rates resampling adds a few milliseconds: `open_stream(sample_rate).delay`.
+        """
+        return self.open_stream(self.sample_rate).delay
+
+    def __call__(
+        self, wave: Wave, sample_rate: int = 16_000, strength: float = 1.0, max_attenuation: float | None = None
+    ) -> Wave:
+        """Enhanced wave of the same kind (numpy array or tensor), type, device and shape.
+
+        wave: (samples,), (channels, samples) or (batch, channels, samples), floating point, full scale 1.0; every
+        channel is enhanced by itself. strength: 1 is the model's output, 0 the input. max_attenuation: dB beyond which
+        nothing is attenuated.
+        """
+        shape = tuple(wave.shape)
+        check_shape(shape)
+        samples = as_array(wave).reshape(math.prod(shape[:-1]), shape[-1])
+        stream = self.open_stream(sample_rate, len(samples), strength, max_attenuation)
+        enhanced = np.concatenate([stream.push(samples), stream.finish()], 1).reshape(shape)
+        return like(enhanced, wave)
+
+    def stream(
+        self,
+        chunks: Iterable[Wave],
+        sample_rate: int = 16_000,
+        strength: float = 1.0,
+        max_attenuation: float | None = None,
+    ) -> Iterator[Wave]:
+        """Enhanced chunks of a recording that comes in chunks of any sizes, each (channels, samples) or all (samples,).
+
+        Put together they are what a call gives for the whole. A sample comes out as soon as the input is known `delay`
+        seconds beyond it, the rest at the end.
+        """
+        stream = chunk = None
+        for chunk in chunks:
+            if chunk.ndim not in (1, 2):
+                raise ValueError(f"a chunk has the shape (channels, samples) or (samples,), not {tuple(chunk.shape)}")
+            samples = as_array(chunk)
+            if stream is None:
+                stream = self.open_stream(
+                    sample_rate, len(samples) if chunk.ndim == 2 else 1, strength, max_attenuation
+                )
+            enhanced = stream.push(samples if chunk.ndim == 2 else samples[None])
+            if enhanced.shape[1]:
+                yield like(enhanced if chunk.ndim == 2 else enhanced[0], chunk)
+        if stream is not None:
+            enhanced = stream.finish()
+            yield like(enhanced if chunk.ndim == 2 else enhanced[0], chunk)
+
+    def open_stream(
+        self, sample_rate: int = 16_000, channels: int = 1, strength: float = 1.0, max_attenuation: float | None = None
+    ) -> EnhancementStream:
+        """A stream to push chunks into by hand, as a microphone's callback does."""
+        return EnhancementStream(self.generator, sample_rate, channels, strength, max_attenuation, self.grid)
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) not in (1, 2, 3):
+        raise ValueError(f"a wave is (samples,), (channels, samples) or (batch, channels, samples), not {shape}")
+    if len(shape) > 1 and shape[-2] > 64 >= shape[-1] > 0:
+        raise ValueError(
+            f"a wave of shape {shape} has {shape[-2]} channels: (channels, samples) is meant, transpose it"
+        )
+
+
+def as_array(wave: np.ndarray | Tensor) -> np.ndarray:
+    """The samples as float32 or float64; ValueError where they are no floating point numbers."""
+    if isinstance(wave, Tensor):
+        wave = wave.detach().cpu()
+        wave = (wave if wave.dtype == torch.float64 or not wave.is_floating_point() else wave.float()).numpy()
+    if wave.dtype.kind != "f":
+        raise ValueError(
+            f"samples are floating point with full scale 1.0, not {wave.dtype}: divide 16-bit ones by 32768"
+        )
+    return wave if wave.dtype == np.float64 else wave.astype(np.float32, copy=False)
+
+
+def like(samples: np.ndarray, wave: Wave) -> Wave:
+    """The samples as the kind, type and device of `wave`."""
+    if isinstance(wave, Tensor):
+        return torch.from_numpy(samples).to(wave.device, wave.dtype)
+    return samples.astype(wave.dtype, copy=False)
+
+
+def is_hub_id(name: str | Path) -> bool:
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+        and not name.endswith(".safetensors")
+    )
+
+
+def fetch(repo_id: str) -> Path:
+    """model.safetensors of a repository on huggingface.co, from the local cache if it is there."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo_id, "model.safetensors"))
+    except Exception as error:  # of the network, the hub, or a missing repository, each of its own class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"no model {repo_id!r}: no file or folder here, and the hub says: {reason}") from error

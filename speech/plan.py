@@ -1,0 +1,145 @@
+"""What `enhance` is to do: from the names that a user gives to pairs of source and target, before any work begins."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # what is looked for in folders, and the endings that can be written
+MARK = ".enhanced"
+
+
+class UsageError(ValueError):
+    """The command line cannot be meant as it stands."""
+
+
+@dataclass(frozen=True)
+class Task:
+    source: str  # a path, or "-" for standard input
+    target: str  # a path, or "-" for standard output
+
+
+@dataclass(frozen=True)
+class Failure:
+    source: str
+    reason: str  # one line, with the name of the file
+
+
+def plan(names: Sequence[str], output: str | None = None, overwrite: bool = False) -> tuple[list[Task], list[Failure]]:
+    """Tasks, and what fails already; UsageError where two outputs, or an output and an input, would be one.
+
+    A name is a file, a folder (all audio below it), a pattern that the shell did not expand, or "-". The target is
+    NAME.enhanced.wav beside the source; `output` is a file for one source, or a folder in which the sources' own names
+    and folders are mirrored.
+    """
+    if "-" in names:
+        if len(names) > 1:
+            raise UsageError("standard input (-) goes alone")
+        tasks = [Task("-", "-" if output is None else output)]
+        if output is not None and Path(output).suffix.lower() not in AUDIO and not is_special(output):
+            raise UsageError(f"-o {output}: the wav on standard input needs a file name with one of {', '.join(AUDIO)}")
+        return separate(tasks, [], overwrite)
+    sources, failures = find(names, Path(output).resolve() if output else None)
+    folder = output is not None and is_folder(output, names, sources)
+    tasks = []
+    for source, relative in sources.items():
+        if output is None:
+            target = source.with_name(source.stem + MARK + ".wav")
+        else:
+            target = Path(output) / relative.with_suffix(".wav") if folder else Path(output)
+        tasks.append(Task(str(source), str(target)))
+    return separate(tasks, failures, overwrite)
+
+
+def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
+    """Sources, each once, with their paths below a mirroring folder; what is below `output` is no source."""
+    sources: dict[Path, Path] = {}
+    failures, seen = [], set()
+
+    def add(path: Path, relative: Path) -> None:
+        if (real := path.resolve()) not in seen:
+            seen.add(real)
+            sources[path] = relative
+
+    for name in names:
+        matches = [name] if os.path.exists(name) else sorted(glob.glob(name, recursive=True))
+        if not matches:
+            kind = "matches no file" if glob.has_magic(name) else "does not exist"
+            failures.append(Failure(name, f"{name} {kind}"))
+        for match in map(Path, matches):
+            if not match.is_dir():
+                add(match, Path(match.name))
+                continue
+            below = walk(match, output if output != match.resolve() else None)
+            if not below:
+                failures.append(
+                    Failure(str(match), f"{match} holds no audio ({', '.join(AUDIO)}), nor does a folder in it")
+                )
+            for path in below:
+                add(path, path.relative_to(match))
+    return sources, failures
+
+
+def walk(folder: Path, output: Path | None) -> list[Path]:
+    """All audio below a folder, sorted, without hidden files and what is enhanced already or below `output`."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != output]
+        found += [Path(place, name) for name in files if is_recording(name)]
+    return sorted(found)
+
+
+def is_recording(name: str) -> bool:
+    path = Path(name)
+    return path.suffix.lower() in AUDIO and not name.startswith(".") and not path.stem.endswith(MARK)
+
+
+def is_folder(output: str, names: Sequence[str], sources: dict[Path, Path]) -> bool:
+    """Whether -o names a folder rather than a file."""
+    path = Path(output)
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return True
+    several = len(sources) > 1 or any(os.path.isdir(name) for name in names)
+    if path.suffix.lower() in AUDIO or is_special(output):
+        if several:
+            raise UsageError(f"-o {output} is one file, and there is more than one input: name a folder")
+        return False
+    if path.suffix and not several:
+        raise UsageError(
+            f"-o {output}: {path.suffix} cannot be written, {', '.join(AUDIO)} can (a folder's name ends in /)"
+        )
+    return True
+
+
+def is_special(name: str) -> bool:
+    """A named pipe or a device, such as /dev/stdout."""
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
+
+
+def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tuple[list[Task], list[Failure]]:
+    """Sees to it that no output falls on another, on an input or, unless it may, on what is there already."""
+    inputs = {os.path.realpath(task.source) for task in tasks}
+    taken: dict[str, str] = {}
+    free = []
+    for task in tasks:
+        place = os.path.realpath(task.target)
+        if task.target == "-" or is_special(task.target):
+            free.append(task)
+            continue
+        if place in taken:
+            raise UsageError(
+                f"{taken[place]} and {task.source} would both be written to {task.target}: enhance them apart"
+            )
+        if place in inputs:
+            raise UsageError(f"{task.target} is an input: choose another output")
+        taken[place] = task.source
+        if os.path.isdir(task.target):
+            failures.append(Failure(task.source, f"{task.target}, the output for {task.source}, is a folder"))
+        elif os.path.exists(task.target) and not overwrite:
+            failures.append(Failure(task.source, f"{task.target} exists already (--overwrite replaces it)"))
+        else:
+            free.append(task)
+    return free, failures

@@ -1,0 +1,84 @@
+"""A picture of a recording before and after: two spectrograms on one scale of colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+COLUMNS = 1024  # of a picture, at least, unless the recording has fewer frames
+BINS = 512  # of a picture, at most
+RANGE = 80  # dB from the brightest to black
+
+
+class Spectrogram:
+    """Power over time and frequency of a recording of any length, in constant memory: frames are averaged."""
+
+    def __init__(self, sample_rate: int):
+        self.sample_rate = sample_rate
+        self.size = 2 ** round(np.log2(0.032 * sample_rate))
+        self.window = np.hanning(self.size + 1)[:-1].astype(np.float32)
+        self.kept: np.ndarray | None = None  # samples of frames that are not complete
+        self.columns: list[np.ndarray] = []
+        self.frames_per_column, self.partial = 1, []
+        self.samples = 0
+
+    def push(self, wave: np.ndarray) -> None:
+        """wave: (channels, samples)"""
+        self.samples += wave.shape[1]
+        self.kept = wave if self.kept is None else np.concatenate([self.kept, wave], 1)
+        hop = self.size // 2
+        frames = (self.kept.shape[1] - self.size) // hop + 1
+        if frames <= 0:
+            return
+        for start in range(0, frames, 64):
+            piece = self.kept[:, start * hop : (min(start + 64, frames) + 1) * hop]
+            spectrum = np.fft.rfft(sliding_window_view(piece, self.size, 1)[:, ::hop] * self.window, axis=2)
+            self.add(np.square(np.abs(spectrum)).mean(0)[:, :-1])  # over the channels; without the Nyquist bin
+        self.kept = self.kept[:, frames * hop :].copy()
+
+    def add(self, power: np.ndarray) -> None:
+        """power: (frame, frequency)"""
+        if power.shape[1] > BINS:
+            power = power.reshape(len(power), BINS, -1).mean(2)
+        for frame in power:
+            self.partial.append(frame)
+            if len(self.partial) == self.frames_per_column:
+                self.columns.append(np.mean(self.partial, 0))
+                self.partial = []
+        if len(self.columns) >= 2 * COLUMNS:
+            self.columns = [(a + b) / 2 for a, b in zip(self.columns[::2], self.columns[1::2], strict=False)]
+            self.frames_per_column *= 2
+
+    def decibels(self) -> np.ndarray:
+        """(frequency, column), full scale is 0"""
+        columns = self.columns or [np.zeros(min(BINS, self.size // 2))]
+        return 10 * np.log10(np.stack(columns, 1) / (self.window.sum() / 2) ** 2 + 1e-20)
+
+
+def draw(path: str, before: Spectrogram, after: Spectrogram, title: str) -> None:
+    """Writes the picture as PNG."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("--plot needs matplotlib: pip install 'seqgan[plot]'") from error
+    from seqgan.checkpoint import replacing
+
+    images = [before.decibels(), after.decibels()]
+    top = max(image.max() for image in images)
+    figure = Figure(figsize=(10, 6.5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 1, sharex=True)
+    for axis, image, spectrogram, name in zip(axes, images, (before, after), ("before", "after"), strict=True):
+        extent = (0, spectrogram.samples / spectrogram.sample_rate, 0, spectrogram.sample_rate / 2000)
+        shown = axis.imshow(
+            image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top, extent=extent
+        )
+        axis.set_title(f"{Path(title).name}, {name}", fontsize=10)
+        axis.set_ylabel("frequency (kHz)")
+    axes[-1].set_xlabel("time (s)")
+    figure.colorbar(shown, ax=list(axes), label="level (dBFS)")
+    with replacing(Path(path)) as part:
+        figure.savefig(part, format="png")
