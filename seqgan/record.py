@@ -52,12 +52,9 @@ class Record:
                 self.tensorboard.add_scalar(name, value, step)
 
     def progress(self, step: int, values: Mapping[str, float]) -> None:
-        """Shows how far the stage is and what it has come to; on a terminal in place, elsewhere one line."""
+        """A line on how far the stage is and what it has come to."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        if self.bar:
-            self.bar.update(self.bar.task_ids[0], completed=step, left=self._left(step), values=text)
-        else:
-            self.say(f"{step}/{self.steps}  {self._left(step)}  {text}")
+        self.say(f"{step}/{self.steps}  {self._left(step)}  {text}")
 
     def tick(self, step: int) -> None:
         """Moves the bar of a terminal."""
@@ -110,7 +107,6 @@ def _bar(stage: str, start: int, steps: int):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    columns += [TextColumn("{task.fields[left]}"), TextColumn("{task.fields[values]}")]
-    bar = Progress(*columns, console=Console(stderr=True))
-    bar.add_task(stage, total=steps, completed=start, left="", values="")
+    bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=Console(stderr=True))
+    bar.add_task(stage, total=steps, completed=start, left="")
     return bar
