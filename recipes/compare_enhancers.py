@@ -21,7 +21,7 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,6 +38,9 @@ ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"], "1"
 )
 
+Scores = dict[str, float]
+
+KINDS = ("runs", "scores", "opinions")  # what is kept of a system, a line per recording
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -55,6 +58,8 @@ class Settings:
     """The interpreter for the adapters' systems, where their packages are installed; it needs numpy and soundfile."""
     by: tuple[str, ...] = ("snr_db", "noise")
     """Columns of manifest.tsv to break the scores down by; of a value like rain/heavy only rain counts."""
+    dnsmos: int = 1
+    """Take DNSMOS of every so many recordings, 0: of none. It takes ten times as long as all other scores together."""
     workers: int = 1
     """Processes that compute the scores."""
 
@@ -75,27 +80,25 @@ def main(settings: Settings) -> int:
     sets = {name: find_pairs(name, folder, settings.out) for name, folder in _named(settings.pairs).items()}
     pairs = [pair for inside in sets.values() for pair in inside]
     adapters = find_adapters(settings.adapters)
-    notes, failed = [], False
+    wanted = settings.systems or ("noisy", *adapters, "base", "small")
+    notes, done = [], []
+    for system in dict.fromkeys(wanted):
+        python = settings.python if system in adapters else Path(sys.executable)
+        code, message = run(system, adapters.get(system) or weights(system), pairs, settings, python)
+        if code:
+            notes.append(f"* {system} {'is skipped' if code == NOT_INSTALLED else 'failed'}: {message}")
+            print(notes[-1], file=sys.stderr)
+        else:
+            done.append(system)
     with ProcessPoolExecutor(settings.workers, get_context("spawn")) as scorers:
-        for system in dict.fromkeys(settings.systems or ("noisy", *adapters, "base", "small")):
-            python = settings.python if system in adapters else Path(sys.executable)
-            code, message = run(system, adapters.get(system) or weights(system), pairs, settings, python)
-            if code:
-                failed |= code != NOT_INSTALLED
-                notes.append(f"* {system} {'is skipped' if code == NOT_INSTALLED else 'failed'}: {message}")
-                print(notes[-1], file=sys.stderr)
-            else:
-                score(system, pairs, settings.out, scorers)
-    systems = scored(pairs, settings.out)
-    tables = []
-    for name, inside in sets.items():
-        records = {system: [found[pair] for pair in inside] for system, found in systems.items()}
-        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by))
-    text = "\n".join([*(line for table in tables for line in table.markdown()), *notes])
-    (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    write_csv(settings.out / "table.csv", tables)
-    print(text)
-    return int(failed)
+        for system in done:
+            score(system, "scores", compare, pairs, settings.out, scorers)
+        tabulate(sets, settings, notes)
+        if settings.dnsmos:
+            for system in done:
+                score(system, "opinions", opine, pairs[:: settings.dnsmos], settings.out, scorers)
+    print(tabulate(sets, settings, notes))
+    return int(any("failed:" in note for note in notes))
 
 
 # The recordings.
@@ -212,22 +215,24 @@ def run(system: str, identity: str, pairs: list[Pair], settings: Settings, pytho
 # Scores.
 
 
-def score(system: str, pairs: list[Pair], out: Path, scorers: Executor) -> None:
-    """Scores the outputs of a system that have no score yet."""
+def score(
+    system: str, kind: str, measure: Callable[[Path, Path], Scores], pairs: list[Pair], out: Path, scorers: Executor
+) -> None:
+    """Measures the outputs of a system that have not been measured yet, and keeps what is found in `kind`.jsonl."""
     folder = home(out, system)
     runs = latest(folder / "runs.jsonl", pairs)
-    done = latest(folder / "scores.jsonl", pairs)
+    done = latest(folder / f"{kind}.jsonl", pairs)
     todo = [pair for pair in pairs if done.get(pair, {}).get("identity") != runs[pair]["identity"]]
     if not todo:
         return
-    print(f"{system}: scoring {len(todo)} recordings", file=sys.stderr)
+    print(f"{system}: {kind} of {len(todo)} recordings", file=sys.stderr)
     outputs = [output(out, system, pair) for pair in todo]
-    for pair, scores in zip(todo, scorers.map(score_one, [pair.clean for pair in todo], outputs), strict=True):
+    for pair, scores in zip(todo, scorers.map(measure, [pair.clean for pair in todo], outputs), strict=True):
         named = {name: runs[pair][name] for name in ("system", "identity", "folder", "name", "key")}
-        append_record(folder / "scores.jsonl", {**named, **scores})
+        append_record(folder / f"{kind}.jsonl", {**named, **scores})
 
 
-def score_one(clean: Path, enhanced: Path) -> dict[str, float]:
+def compare(clean: Path, enhanced: Path) -> Scores:
     """Scores in step: a delay of up to 0.1 s is taken out, and reported as the lag that it is."""
     from seqgan.speech import metrics
 
@@ -237,17 +242,32 @@ def score_one(clean: Path, enhanced: Path) -> dict[str, float]:
     late = metrics.lag(clean, enhanced) if enhanced.any() else math.nan
     if abs(late) <= RATE / 10:
         clean, enhanced = metrics.in_step(clean, enhanced)
-    return {**metrics.score(clean, enhanced, RATE), "lag_ms": late * 1000 / RATE, "longer": longer}
+    return {**metrics.full_reference(clean, enhanced, RATE), "lag_ms": late * 1000 / RATE, "longer": longer}
 
 
-def scored(pairs: list[Pair], out: Path) -> dict[str, dict[Pair, Record]]:
-    """All that is known of each system in the folder that has a score for every pair."""
-    systems = {}
-    for path in sorted(out.glob("*/scores.jsonl")):
-        runs, scores = latest(path.with_name("runs.jsonl"), pairs), latest(path, pairs)
+def opine(clean: Path, enhanced: Path) -> Scores:
+    from seqgan.speech import metrics
+
+    return {f"dnsmos_{name}": value for name, value in metrics.dnsmos(soundfile.read(enhanced)[0], RATE).items()}
+
+
+def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) -> str:
+    """Writes the tables of all systems in the folder that have scores for every pair; gives the Markdown."""
+    pairs = [pair for inside in sets.values() for pair in inside]
+    systems: dict[str, dict[Pair, Record]] = {}
+    for path in sorted(settings.out.glob("*/scores.jsonl")):
+        runs, scores, opinions = (latest(path.with_name(f"{kind}.jsonl"), pairs) for kind in KINDS)
         if len(runs) == len(scores) == len(pairs):
-            systems[scores[pairs[0]]["system"]] = {pair: {**scores[pair], **runs[pair]} for pair in pairs}
-    return systems
+            name = scores[pairs[0]]["system"]
+            systems[name] = {pair: {**opinions.get(pair, {}), **scores[pair], **runs[pair]} for pair in pairs}
+    tables = []
+    for name, inside in sets.items():
+        records = {system: [found[pair] for pair in inside] for system, found in systems.items()}
+        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by))
+    text = "\n".join([*(line for table in tables for line in table.markdown()), *notes])
+    (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    write_csv(settings.out / "table.csv", tables)
+    return text
 
 
 def _require_metrics() -> None:

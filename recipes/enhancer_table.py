@@ -62,7 +62,7 @@ class Table:
         columns = [(title, key, form) for title, key, form, _ in COLUMNS] + COSTS
         yield from _lines(
             [title for title, _, _ in columns],
-            {name: [format(self.cells["all", "", name][key], form) for _, key, form in columns] for name in self.names},
+            {name: [_cell(self.cells["all", "", name][key], form) for _, key, form in columns] for name in self.names},
         )
         for column in dict.fromkeys(by for by, _ in self.groups if by != "all"):
             values = [value for by, value in self.groups if by == column]
@@ -72,6 +72,10 @@ class Table:
                 {name: [_brief(self.cells[column, value, name]) for value in values] for name in self.names},
             )
         notes = [f"* {name}: {note}" for name in self.names for note in oddities(self.systems[name])]
+        rated = {name: sum("dnsmos_ovrl" in record for record in self.systems[name]) for name in self.names}
+        for count in sorted(set(rated.values()) - {0, self.size}):
+            names = ", ".join(name for name in self.names if rated[name] == count)
+            notes.append(f"* OVRL, SIG and BAK (DNSMOS) are of {count} of the recordings: {names}")
         yield from [*notes, ""] if notes else []
 
 
@@ -88,7 +92,7 @@ def summary(records: list[Record]) -> Record:
     """One number per column; recordings for which a measure is not defined are left out of it."""
     row: Record = {"recordings": len(records)}
     for _, key, _, average in COLUMNS:
-        values = [record[key] for record in records if not math.isnan(record[key])]
+        values = [record[key] for record in records if not math.isnan(record.get(key, math.nan))]
         row[key] = round(average(values), 4) if values else math.nan
     row["cpu"] = round(sum(record["cpu"] for record in records) / sum(record["seconds"] for record in records), 5)
     row["memory"] = round(max(record["memory"] for record in records), 1)
@@ -100,7 +104,7 @@ def oddities(records: list[Record]) -> Iterator[str]:
     if any(lengths):
         yield f"changes the length by {min(lengths):+d} to {max(lengths):+d} samples (cut or padded for the scores)"
     for title, key, _, _ in COLUMNS:
-        undefined = sum(math.isnan(record[key]) for record in records)
+        undefined = sum(math.isnan(record.get(key, 0)) for record in records)
         if undefined:
             yield f"{title} is not defined for {undefined} of {len(records)} recordings"
 
@@ -111,6 +115,10 @@ def _lines(heads: list[str], rows: dict[str, list[str]]) -> Iterator[str]:
     for name, cells in rows.items():
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
+
+
+def _cell(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
 
 
 def _brief(row: Record) -> str:

@@ -171,8 +171,8 @@ def in_step(before: ArrayLike, after: ArrayLike) -> tuple[Wave, Wave]:
     return (before[: before.size - late], after[late:]) if late >= 0 else (before[-late:], after[:late])
 
 
-def score(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, float]:
-    """Every measure whose package is installed, by name; NaN where a pair has no value, as PESQ without any speech.
+def full_reference(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, float]:
+    """Every measure that compares and whose package is installed; NaN where a pair has none, as PESQ without speech.
 
     level_change (dB) is that of the speech, after lag (samples) is taken out.
     """
@@ -201,6 +201,12 @@ def score(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, 
     if "pesq" in scores:
         parts = ("pesq", "log_likelihood_ratio", "weighted_spectral_slope", "segmental_snr")
         scores |= _composite(*(scores[part] for part in parts))
+    return scores
+
+
+def score(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int) -> dict[str, float]:
+    """All there is: `full_reference` and, where it is installed, DNSMOS of the enhanced signal (dnsmos_sig, ...)."""
+    scores = full_reference(clean, enhanced, sample_rate)
     try:
         scores |= {f"dnsmos_{name}": value for name, value in dnsmos(enhanced, sample_rate).items()}
     except ImportError:
