@@ -9,31 +9,33 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """average <- decay * average + (1 - decay) * parameter, after every step, for all parameters of `modules`.
+    """average <- decay * average + (1 - decay) * value, after every step, for what `modules` have learnt.
 
-    The decay rises to its final value as (1 + n) / (10 + n) over the updates n, so that the beginning is soon
-    forgotten. Buffers (the statistics of normalisation) are not averaged.
+    That is their parameters and their floating point buffers: the statistics of batch normalisation are those of the
+    last few batches, and would make averaged weights nearly as noisy as the last ones. The decay rises to its final
+    value as (1 + n) / (10 + n) over the updates n, so that the beginning is soon forgotten.
     """
 
     def __init__(self, modules: nn.Module | Sequence[nn.Module], decay: float = 0.999):
         self.modules = [modules] if isinstance(modules, nn.Module) else list(modules)
         self.decay, self.updates = decay, 0
-        self.averages = [p.detach().clone() for p in self._parameters()]
+        self.averages = [value.detach().clone() for value in self._values()]
 
-    def _parameters(self) -> list[nn.Parameter]:
-        return [p for module in self.modules for p in module.parameters()]
+    def _values(self) -> list[Tensor]:
+        values = (value for module in self.modules for value in [*module.parameters(), *module.buffers()])
+        return [value for value in values if value.is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for average, parameter in zip(self.averages, self._parameters(), strict=True):
-            average.lerp_(parameter, 1 - decay)
+        for average, value in zip(self.averages, self._values(), strict=True):
+            average.lerp_(value, 1 - decay)
         self.updates += 1
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within, the modules have the averaged weights: `with ema.applied(): save_weights(path, generator)`."""
-        kept = [p.detach().clone() for p in self._parameters()]
+        """Within, the modules have the averages: `with ema.applied(): save_weights(path, generator)`."""
+        kept = [value.detach().clone() for value in self._values()]
         self._put(self.averages)
         try:
             yield
@@ -42,8 +44,8 @@ class EMA:
 
     @torch.no_grad()
     def _put(self, values: Sequence[Tensor]) -> None:
-        for parameter, value in zip(self._parameters(), values, strict=True):
-            parameter.copy_(value)
+        for own, value in zip(self._values(), values, strict=True):
+            own.copy_(value)
 
     def to(self, device: torch.device) -> None:
         self.averages = [average.to(device) for average in self.averages]
