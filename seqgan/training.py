@@ -4,6 +4,7 @@ It runs on one process or on as many as `accelerate launch` starts, and can be s
 from the last checkpoint, bit for bit. A method is a list of phases; see `Phase` and `Turn`.
 """
 
+import os
 import random
 import signal
 import threading
@@ -132,10 +133,12 @@ def _look(game: Game, hook: Hook, record: Record) -> None:
 def _forked_random_state() -> Iterator[None]:
     kept = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        yield
-    random.setstate(kept[0])
-    np.random.set_state(kept[1])
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
 
 
 def _warn_of_skips(game: Game, record: Record, patience: int) -> FloatingPointError | None:
@@ -163,10 +166,14 @@ def _interruptible() -> Iterator[list[int]]:
         yield caught
         return
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    process = os.getpid()
 
     def note(number: int, frame: Any) -> None:
-        caught.append(number)
         signal.signal(number, usual[number])
+        if os.getpid() == process:
+            caught.append(number)
+        else:  # a worker forked meanwhile, which the signal is meant to end
+            signal.raise_signal(number)
 
     for number in usual:
         signal.signal(number, note)

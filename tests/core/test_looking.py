@@ -65,15 +65,20 @@ def test_hooks_see_the_averaged_weights(tmp_path):
     assert len(seen) == 2 and not torch.equal(weight, toy.ema.averages[0])
 
 
-def test_random_state_outside_a_step_is_restored_after_a_hook_that_fails(tmp_path):
-    toy = Toy()
+def test_the_random_state_is_the_same_after_a_hook_even_one_that_fails(tmp_path):
+    toy, before = Toy(), []
+
+    def random_states() -> tuple:
+        return torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())
 
     def hook(step):
-        torch.rand(1)
+        torch.rand(1), random.random(), np.random.rand()
         raise OSError("disk full")
 
+    toy.phases[1].after = lambda: before.append(random_states())  # the last thing in a step
     with pytest.raises(OSError, match="disk full"):
         toy.fit(tmp_path, 4, every={2: hook})
+    assert random_states() == before[-1]
     assert toy.generator.training
 
 

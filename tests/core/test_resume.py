@@ -1,9 +1,11 @@
 """A run that was stopped, killed or damaged ends as the run that was not: bit for bit."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,21 @@ def test_stopped_by_a_signal_and_resumed_it_ends_the_same(whole, tmp_path):
         toy.fit(tmp_path, 10)
     Toy(seed=2).fit(tmp_path, 10)
     assert_same(checkpoint(tmp_path), checkpoint(whole))
+
+
+def test_processes_that_a_run_starts_can_be_ended(tmp_path):
+    """They inherit its handlers, and pools end their workers by SIGTERM."""
+    codes = []
+
+    def hook(step):
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        worker.start()
+        worker.terminate()
+        worker.join(30)
+        codes.append(worker.exitcode)
+
+    Toy().fit(tmp_path, 2, every={2: hook})
+    assert codes == [-signal.SIGTERM]
 
 
 def test_a_ctrl_c_that_reaches_the_workers_too_loses_nothing(tmp_path):
