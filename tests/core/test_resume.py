@@ -77,11 +77,17 @@ def test_stopped_by_a_signal_and_resumed_it_ends_the_same(whole, tmp_path):
 
 def test_processes_that_a_run_starts_can_be_ended(tmp_path):
     """They inherit its handlers, and pools end their workers by SIGTERM."""
-    codes = []
+    codes, fork = [], multiprocessing.get_context("fork")
+
+    def work(ready):
+        ready.set()
+        time.sleep(60)
 
     def hook(step):
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        ready = fork.Event()
+        worker = fork.Process(target=work, args=(ready,))
         worker.start()
+        ready.wait(30)
         worker.terminate()
         worker.join(30)
         codes.append(worker.exitcode)
