@@ -146,7 +146,7 @@ def phases(
             clean, enhanced, score = (part.to(clean.device) for part in ready)
             error = discriminator(clean, enhanced) - score
             terms["metric"] = error[~error.isnan()].square().sum() / len(score)
-            turn.log("metric", score.nanmean().item())
+            turn.log("score", score.nanmean().item())
         return terms
 
     game = [Phase("generator", [generator], generator_optimizer, generator_loss, clip=clip, schedule=schedule)]

@@ -156,4 +156,4 @@ def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(recordings
 
     whole, halves = play(tmp_path / "whole", 6), play(tmp_path / "halves", 3, 6)
     assert all(torch.equal(value, halves[name]) for name, value in whole.items())
-    assert "discriminator/metric" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+    assert "discriminator/score" in (tmp_path / "whole" / "metrics.jsonl").read_text()
