@@ -110,7 +110,8 @@ def hold_out_talkers(paths: Sequence[Path], count: int) -> list[list[Path]]:
     if len(talkers) < 4:
         talkers = [[path] for path in paths]
     count = max(1, min(count, len(talkers) // 4))
-    return [talkers[(2 * i + 1) * len(talkers) // (2 * count)] for i in range(count)]
+    step = len(talkers) // count
+    return talkers[step // 2 :: step][:count]
 
 
 def mix_validation(
