@@ -122,8 +122,12 @@ def writing(path: str, source: Format) -> Iterator[Writer]:
         if form.subtype not in CODES.values():
             form = Format(form.sample_rate, form.channels, "WAV", "PCM_16", form.samples)
         writer = PipeWriter(sys.stdout.buffer if path == "-" else open(path, "wb"), form)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+            writer.close()
+        except OSError as error:
+            error.filename = error.filename or path
+            raise
         return
     from seqgan.checkpoint import replacing
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights
+from seqgan.checkpoint import find_weights, load_weights, read_metadata
 
 from .networks import MaskGenerator
-from .streaming import GRID, EnhancementStream, Grid
+from .streaming import GRID, HIGHEST_RATE, LOWEST_RATE, EnhancementStream, Grid
 
 Wave = TypeVar("Wave", np.ndarray, Tensor)
 
@@ -32,7 +32,10 @@ class Enhancer:
     """
 
     def __init__(self, generator: MaskGenerator, device: str | torch.device = "cpu", grid: Grid = GRID):
-        self.generator = generator.eval().to(device, memory_format=torch.channels_last)
+        try:
+            self.generator = generator.eval().to(device, memory_format=torch.channels_last)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch finds it
+            raise ValueError(f"the device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}") from error
         self.grid = grid
 
     @classmethod
@@ -44,6 +47,7 @@ class Enhancer:
             if not is_hub_id(name_or_path):
                 raise
             path = fetch(str(name_or_path))
+        check_settings(path)
         return cls(MaskGenerator.load(path), device)
 
     def save_pretrained(self, path: str | Path) -> Path:
@@ -128,6 +132,36 @@ class Enhancer:
     ) -> EnhancementStream:
         """A stream to push chunks into by hand, as a microphone's callback does."""
         return EnhancementStream(self.generator, sample_rate, channels, strength, max_attenuation, self.grid)
+
+
+def check_settings(path: Path) -> None:
+    """ValueError if a weights file's settings are not those of its tensors.
+
+    A model made from them then takes no more memory than the tensors do, which are as large as the file.
+    """
+    try:
+        config = json.loads(read_metadata(path).get("config", "{}"))
+        channels, hidden, layers = config["channels"], config["hidden"], config["layers"]
+        numbers = [*channels, hidden, layers, config["window"], config["sample_rate"]]
+        if not all(type(number) is int and 0 < number < 2**20 for number in numbers) or layers > 64:
+            raise ValueError("one of the sizes is none")
+        bands = config["window"] // 2 // 2 ** len(channels)
+        inside, outside = hidden * (1 if config["causal"] else 2), channels[-1] * bands
+        expected = {"project.weight": [outside, inside], "recurrent.weight_ih_l0": [3 * hidden, outside]}
+        expected |= {f"recurrent.weight_hh_l{layer}": [3 * hidden, hidden] for layer in range(layers)}
+        for i, (before, after) in enumerate(zip([3, *channels], channels, strict=False)):
+            expected[f"encoder.{i}.conv.weight"] = [after, before, 3, 5 if i == 0 else 3]
+        plausible = (
+            config["window"] == 2 * bands * 2 ** len(channels)
+            and LOWEST_RATE <= config["sample_rate"] <= HIGHEST_RATE
+            and 0 < config["compression"] <= 1
+            and 0 < config["mask_limit"] <= 10
+        )
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError) as error:
+        raise ValueError(f"{path} is no model of an Enhancer: its settings cannot be read ({error!r})") from error
+    shapes = {name: list(tensor.shape) for name, tensor in load_weights(path).items()}
+    if not plausible or any(shapes.get(name) != shape for name, shape in expected.items()):
+        raise ValueError(f"{path} is no model of an Enhancer: its settings are not those of its weights")
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

@@ -140,6 +140,18 @@ def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tup
             failures.append(Failure(task.source, f"{task.target}, the output for {task.source}, is a folder"))
         elif os.path.exists(task.target) and not overwrite:
             failures.append(Failure(task.source, f"{task.target} exists already (--overwrite replaces it)"))
+        elif reason := blocked(task.target):
+            failures.append(Failure(task.source, f"{task.target} cannot be written: {reason}"))
         else:
             free.append(task)
     return free, failures
+
+
+def blocked(target: str) -> str:
+    """Why nothing can be written there, as far as can be told without trying; else empty."""
+    place = Path(target).absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is a file, no folder"
+    return "" if os.access(place, os.W_OK) else f"no permission in {place}"

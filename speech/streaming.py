@@ -51,7 +51,7 @@ class Frames:
         self.kept = torch.zeros(channels, fourier.hop, device=fourier.window.device)  # of frames that are not complete
 
     def push(self, wave: Tensor, last: bool = False) -> Tensor:
-        """wave: (channels, samples) -> spectrum of the frames that it completes: complex (channels, frequency, frame)"""
+        """wave: (channels, samples) -> the frames that it completes, complex (channels, frequency, frame)"""
         hop = self.fourier.hop
         wave = torch.cat([self.kept, wave], 1)
         if last:
@@ -64,20 +64,23 @@ class Frames:
 
 
 class OverlapAdd:
-    """Frames to samples, chunk by chunk: one hop for every frame, from one hop before the start on."""
+    """Frames to samples, chunk by chunk: the inverse of `Frames`."""
 
     def __init__(self, fourier: ShortTimeFourier, channels: int):
         self.fourier = fourier
         self.kept = torch.zeros(channels, 1, fourier.hop, device=fourier.window.device)  # the last frame's second half
+        self.lead = fourier.hop  # samples before the start that the first frame brings
 
     def push(self, spectrum: Tensor) -> Tensor:
-        """complex spectrum: (channels, frequency, frame) -> wave: (channels, hop * frame)"""
+        """complex spectrum: (channels, frequency, frame) -> wave: (channels, samples)"""
         if not spectrum.shape[2]:  # of which MKL can make no inverse transform
             return self.kept[:, 0, :0]
         hop, pieces = self.fourier.hop, self.fourier.windows(spectrum)
         tails = torch.cat([self.kept, pieces[:, :, hop:]], 1)
         self.kept = tails[:, -1:]
-        return (pieces[:, :, :hop] + tails[:, :-1]).flatten(1)
+        wave = (pieces[:, :, :hop] + tails[:, :-1]).flatten(1)[:, self.lead :]
+        self.lead = 0
+        return wave
 
 
 class CausalPass:
@@ -103,7 +106,7 @@ class WindowPass:
         self.generator, self.grid = generator, grid
         self.kept: Tensor | None = None  # noisy frames, the first of which is frame `first` of the stream
         self.first = self.window = 0  # `window`: the next one to be made
-        self.tail: Tensor | None = None  # the last window's view of the frames in which the next one fades in
+        self.tail: Tensor | None = None  # what the last window sees behind its block; the next one fades in there
 
     def push(self, spectrum: Tensor, last: bool = False) -> tuple[Tensor, Tensor]:
         """Noisy frames -> the (noisy, enhanced) frames that are now settled, complex (channels, frequency, frame)"""
@@ -111,24 +114,25 @@ class WindowPass:
         self.kept = spectrum if self.kept is None else torch.cat([self.kept, spectrum], 2)
         end = self.first + self.kept.shape[2]
         start, bounds = self.join(self.window), []
-        while (at := (self.window + len(bounds)) * grid.block) + grid.block + grid.ahead <= end or (last and at < end):
+        # At the end, a window is needed only for frames that the one before does not see.
+        while (at := (self.window + len(bounds)) * grid.block) + grid.block + grid.ahead <= end or (
+            last and (at + grid.ahead < end or at == 0)
+        ):
             bounds.append((max(0, at - grid.past), min(end, at + grid.block + grid.ahead)))
         settled = [spectrum[:, :, :0]]
         for (begin, _), view in zip(bounds, self.enhance(bounds), strict=True):
             join, following = self.join(self.window), self.join(self.window + 1)
-            view = view[:, :, join - begin : following + grid.fade - begin]
+            view = view[:, :, join - begin :]
             if self.tail is not None:
-                both = min(self.tail.shape[2], view.shape[2])
+                both = min(grid.fade, view.shape[2])
                 rise = (torch.arange(both, device=view.device) + 0.5) / grid.fade
-                view = torch.cat(
-                    [self.tail[:, :, :both].lerp(view[:, :, :both], rise.to(view.dtype)), view[:, :, both:]], 2
-                )
+                mixed = self.tail[:, :, :both].lerp(view[:, :, :both], rise.to(view.dtype))
+                view = torch.cat([mixed, view[:, :, both:]], 2)
+            settled.append(view[:, :, : following - join])
+            self.tail = view[:, :, following - join :]
             self.window += 1
-            if last and self.window * grid.block >= end:
-                settled.append(view)
-            else:
-                settled.append(view[:, :, : following - join])
-                self.tail = view[:, :, following - join :]
+        if last and self.tail is not None:
+            settled.append(self.tail)
         enhanced = torch.cat(settled, 2)
         noisy = self.kept[:, :, start - self.first : start - self.first + enhanced.shape[2]]
         needed = max(self.first, self.window * grid.block - grid.past)
@@ -189,7 +193,6 @@ class EnhancementStream:
             self.up = Resampler(self.model_rate, sample_rate, 2 * channels)
             self.delay += self.down.delay + self.up.delay
         self.overlap = OverlapAdd(fourier, channels if self.up is None else 2 * channels)
-        self.lead = self.hop  # samples before the start that overlap-add has still to give
         lower = min(sample_rate, self.model_rate) / self.model_rate * self.hop  # bin of the lower Nyquist frequency
         self.guide = slice(round(GUIDE[0] * lower), round(GUIDE[1] * lower))
         self.gains = np.ones((channels, 0), np.float32)  # of the guiding band, per frame from frame first_gain on
@@ -247,8 +250,7 @@ class EnhancementStream:
             gain = band_gain(noisy[:, self.guide], enhanced[:, self.guide])
             self.gains = np.concatenate([self.gains, gain.cpu().numpy()], 1)
             change = torch.cat([change, noisy])
-        change = self.overlap.push(change)[:, self.lead :].cpu().numpy()
-        self.lead = 0 if change.size else self.lead
+        change = self.overlap.push(change).cpu().numpy()
         if self.up is not None:
             change = self.up.push(change)
             if last:

@@ -86,6 +86,7 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
     settings = replace(settings, threads=max(1, settings.threads // jobs))
     waiting = deque(tasks)
     busy: dict[Connection, tuple[BaseProcess, Task]] = {}
+    workers: list[BaseProcess] = []
 
     def start() -> tuple[Connection, BaseProcess]:
         ours, theirs = context.Pipe()
@@ -97,6 +98,7 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
         finally:
             signal.signal(signal.SIGINT, before)
         theirs.close()
+        workers.append(process)
         return ours, process
 
     def give(connection: Connection, process: BaseProcess) -> None:
@@ -118,6 +120,7 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
                 except (EOFError, OSError):
                     del busy[connection]
                     process.join()
+                    Path(f"{task.target}.part").unlink(missing_ok=True)  # which it could not remove any more
                     yield Failure(task.source, f"{task.source}: its worker process died ({ending(process.exitcode)})")
                     if waiting:
                         give(*start())
@@ -134,7 +137,7 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
     finally:
         for process, _ in busy.values():
             process.terminate()
-        for process, _ in busy.values():
+        for process in workers:
             process.join()
 
 
@@ -150,6 +153,8 @@ def serve(connection: Any, settings: Settings) -> None:
         connection.send(error)
     except (EOFError, OSError):  # no more tasks, or nobody listens
         pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be removed
 
 
 def ending(exitcode: int | None) -> str:
