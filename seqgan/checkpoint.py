@@ -6,21 +6,24 @@ to the one before. Weights are safetensors: a table of sizes, which is checked a
 allocated, and then the numbers.
 """
 
+import json
 import os
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
 
 
@@ -128,6 +131,28 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """What `save_weights` was given as metadata."""
     with _opened(path) as file:
         return file.metadata() or {}
+
+
+def save_model(path: str | Path, model: nn.Module, kind: str) -> Path:
+    """Writes weights (float16), settings (the dataclass `model.config`) and `kind`, which names what it is."""
+    return save_weights(path, model, metadata={"format": kind, "config": json.dumps(asdict(model.config))})
+
+
+def load_model(path: str | Path, model: Callable[[Any], Model], config: type, kind: str) -> Model:
+    """What `save_model` wrote, in evaluation mode: `model(config(...))` with the weights.
+
+    ValueError, naming the file, where it is of another kind or its settings are not those of `config`.
+    """
+    metadata = read_metadata(path)
+    if metadata.get("format") != kind:
+        raise ValueError(f"{path} is not a model of the kind {kind} (its metadata says {metadata.get('format')})")
+    try:
+        settings = json.loads(metadata["config"])
+        built = model(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{path}: its settings are not those of a {config.__name__}: {error}") from error
+    load_weights(path, built)
+    return built.eval()
 
 
 def find_weights(name: str | Path, package: str) -> Path:

@@ -6,14 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # of batch and instance normalisation
 
 
 class EMA:
     """average <- decay * average + (1 - decay) * value, after every step, for what `modules` have learnt.
 
-    That is their parameters and their floating point buffers: the statistics of batch normalisation are those of the
-    last few batches, and would make averaged weights nearly as noisy as the last ones. The decay rises to its final
-    value as (1 + n) / (10 + n) over the updates n, so that the beginning is soon forgotten.
+    That is their parameters and the statistics of their normalisation, which are of the last few batches and would make
+    averaged weights nearly as noisy as the last ones. The decay rises to its final value as (1 + n) / (10 + n) over the
+    updates n, so that the beginning is soon forgotten.
     """
 
     def __init__(self, modules: nn.Module | Sequence[nn.Module], decay: float = 0.999):
@@ -22,8 +23,9 @@ class EMA:
         self.averages = [value.detach().clone() for value in self._values()]
 
     def _values(self) -> list[Tensor]:
-        values = (value for module in self.modules for value in [*module.parameters(), *module.buffers()])
-        return [value for value in values if value.is_floating_point()]
+        parameters = [p for module in self.modules for p in module.parameters()]
+        norms = [part for module in self.modules for part in module.modules() if isinstance(part, _NormBase)]
+        return [*parameters, *(b for norm in norms for b in norm.buffers(recurse=False) if b.is_floating_point())]
 
     @torch.no_grad()
     def update(self) -> None:

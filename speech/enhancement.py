@@ -7,6 +7,7 @@ al. 2022, arXiv:2203.15149).
 from __future__ import annotations
 
 import math
+import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -74,7 +75,10 @@ class ScoreQueue:
     def put(self, clean: Tensor, enhanced: Tensor) -> None:
         """clean, enhanced: (batch, samples)"""
         if self.pool is None:  # started when first needed; spawned, since a fork of a process with threads may hang
-            self.pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+            # Ctrl-C reaches every process of a terminal, but the step that it interrupts is to be finished.
+            self.pool = ProcessPoolExecutor(
+                self.workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+            )
         clean, enhanced = clean.detach().cpu(), enhanced.detach().cpu()
         scores = [
             self.pool.submit(self.metric, a.numpy().copy(), b.numpy().copy())

@@ -7,8 +7,7 @@ neural network for real-time speech enhancement") with the power-law compressed 
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from seqgan.checkpoint import load_weights, read_metadata, save_weights
+from seqgan.checkpoint import load_model, save_model
 
 FORMAT = "seqgan.speech.enhancer/1"
 Past = tuple[Tensor, Tensor] | None  # what a running mean remembers: the sum so far and its weight
@@ -81,6 +80,14 @@ class GeneratorConfig:
     sample_rate: int = 16_000  # Hz
     compression: float = 0.3  # power on the magnitude of input and output
     mask_limit: float = 1.2  # largest gain on the compressed spectrum: 1.2 ** (1 / 0.3) is 5.3 dB
+
+    def __post_init__(self) -> None:
+        # Settings may come with somebody's weights: sizes that no enhancer has must not be allocated.
+        sizes = (*self.channels, self.hidden, self.layers, self.window, self.sample_rate)
+        if not all(isinstance(size, int) and 0 < size <= 192_000 for size in sizes):
+            raise ValueError(f"sizes are whole numbers from 1: {self}")
+        if self.layers > 16 or max(*self.channels, self.hidden) > 4096 or self.window % 2 ** (len(self.channels) + 1):
+            raise ValueError(f"beyond 16 layers or 4096 channels, or a window that the stages do not divide: {self}")
 
     @property
     def bins(self) -> int:
@@ -193,21 +200,12 @@ class MaskGenerator(nn.Module):
 
     def save(self, path: str | Path) -> Path:
         """Writes weights (float16) and settings to one safetensors file."""
-        return save_weights(path, self, metadata={"format": FORMAT, "config": json.dumps(asdict(self.config))})
+        return save_model(path, self, FORMAT)
 
     @classmethod
     def load(cls, path: str | Path) -> MaskGenerator:
         """The generator that `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        metadata = read_metadata(path)
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"{path} is not a model of seqgan.speech.enhancer (its metadata lacks format={FORMAT})")
-        try:
-            settings = json.loads(metadata["config"])
-            generator = cls(GeneratorConfig(**{**settings, "channels": tuple(settings["channels"])}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: its settings are not those of a MaskGenerator: {error}") from error
-        load_weights(path, generator)
-        return generator.eval()
+        return load_model(path, cls, GeneratorConfig, FORMAT)
 
     def enhance(self, wave: Tensor) -> Tensor:
         """wave: (batch, samples) at the generator's rate -> clean wave of the same shape, in one pass."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,17 @@ import torch
 from torch import nn
 
 from seqgan import checkpoint
-from seqgan.checkpoint import find_weights, latest, load_weights, read_metadata, replacing, save, save_weights
+from seqgan.checkpoint import (
+    find_weights,
+    latest,
+    load_model,
+    load_weights,
+    read_metadata,
+    replacing,
+    save,
+    save_model,
+    save_weights,
+)
 
 
 def test_what_is_saved_comes_back_to_the_last_bit(tmp_path):
@@ -204,3 +215,32 @@ def test_find_weights(tmp_path, monkeypatch):
     assert find_weights(str(mine), "medium") == mine
     with pytest.raises(ValueError, match=r"no model 'large'.*base"):
         find_weights("large", "medium")
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    sizes: tuple[int, ...] = (3, 2)
+
+
+class Layer(nn.Linear):
+    def __init__(self, config: LayerConfig):
+        super().__init__(*config.sizes)
+        self.config = config
+
+
+def test_a_model_is_saved_with_its_settings_and_built_from_them(tmp_path):
+    layer = Layer(LayerConfig((5, 4)))
+    save_model(tmp_path / "layer.safetensors", layer, "layer/1")
+    again = load_model(tmp_path / "layer.safetensors", Layer, LayerConfig, "layer/1")
+    assert again.config == layer.config and not again.training
+    torch.testing.assert_close(again.weight, layer.weight.half().float())
+
+
+def test_a_model_of_another_kind_or_with_other_settings_is_named(tmp_path):
+    path = save_model(tmp_path / "layer.safetensors", Layer(LayerConfig()), "layer/1")
+    with pytest.raises(ValueError, match=r"layer\.safetensors.*kind other/1"):
+        load_model(path, Layer, LayerConfig, "other/1")
+    for settings in ('{"sizes": [3]}', '{"size": [3, 2]}', "[", '{"sizes": [4, 2]}'):
+        save_weights(path, Layer(LayerConfig()), metadata={"format": "layer/1", "config": settings})
+        with pytest.raises(ValueError, match=r"layer\.safetensors"):
+            load_model(path, Layer, LayerConfig, "layer/1")

@@ -8,6 +8,7 @@ import torch
 from seqgan.speech.networks import (
     BASE,
     SMALL,
+    GeneratorConfig,
     MaskGenerator,
     MetricDiscriminator,
     ShortTimeFourier,
@@ -132,3 +133,9 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
         losses.append(loss.item())
     assert ((score >= 0) & (score <= 1)).all()
     assert sum(losses[-10:]) < 0.5 * 10 / 12  # a constant guess is left with the variance of a uniform number, 1 / 12
+
+
+def test_settings_that_no_enhancer_has_are_refused():
+    for wrong in ({"hidden": 10**9}, {"layers": 17}, {"channels": (16, 0)}, {"channels": ("16",)}, {"window": 500}):
+        with pytest.raises(ValueError):
+            GeneratorConfig(**wrong)
