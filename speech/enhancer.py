@@ -16,8 +16,9 @@ from torch import Tensor
 
 from seqgan.checkpoint import find_weights, load_weights, read_metadata
 
-from .networks import MaskGenerator
-from .streaming import GRID, HIGHEST_RATE, LOWEST_RATE, EnhancementStream, Grid
+from .networks import GeneratorConfig, MaskGenerator
+from .streaming import LOWEST_RATE, EnhancementStream
+from .windows import GRID, Grid
 
 Wave = TypeVar("Wave", np.ndarray, Tensor)
 
@@ -140,25 +141,18 @@ def check_settings(path: Path) -> None:
     A model made from them then takes no more memory than the tensors do, which are as large as the file.
     """
     try:
-        config = json.loads(read_metadata(path).get("config", "{}"))
-        channels, hidden, layers = config["channels"], config["hidden"], config["layers"]
-        numbers = [*channels, hidden, layers, config["window"], config["sample_rate"]]
-        if not all(type(number) is int and 0 < number < 2**20 for number in numbers) or layers > 64:
-            raise ValueError("one of the sizes is none")
-        bands = config["window"] // 2 // 2 ** len(channels)
-        inside, outside = hidden * (1 if config["causal"] else 2), channels[-1] * bands
-        expected = {"project.weight": [outside, inside], "recurrent.weight_ih_l0": [3 * hidden, outside]}
-        expected |= {f"recurrent.weight_hh_l{layer}": [3 * hidden, hidden] for layer in range(layers)}
-        for i, (before, after) in enumerate(zip([3, *channels], channels, strict=False)):
-            expected[f"encoder.{i}.conv.weight"] = [after, before, 3, 5 if i == 0 else 3]
-        plausible = (
-            config["window"] == 2 * bands * 2 ** len(channels)
-            and LOWEST_RATE <= config["sample_rate"] <= HIGHEST_RATE
-            and 0 < config["compression"] <= 1
-            and 0 < config["mask_limit"] <= 10
-        )
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, IndexError) as error:
+        settings = json.loads(read_metadata(path)["config"])
+        config = GeneratorConfig(**{**settings, "channels": tuple(settings["channels"])})
+        plausible = 0 < config.compression <= 1 and 0 < config.mask_limit <= 10 and config.sample_rate >= LOWEST_RATE
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no model of an Enhancer: its settings cannot be read ({error!r})") from error
+    outside = config.channels[-1] * config.bins // 2 ** len(config.channels)
+    inside = config.hidden * (1 if config.causal else 2)
+    expected = {"project.weight": [outside, inside], "recurrent.weight_ih_l0": [3 * config.hidden, outside]}
+    for layer in range(config.layers):
+        expected[f"recurrent.weight_hh_l{layer}"] = [3 * config.hidden, config.hidden]
+    for i, (before, after) in enumerate(zip((3, *config.channels), config.channels, strict=False)):
+        expected[f"encoder.{i}.conv.weight"] = [after, before, 3, 5 if i == 0 else 3]
     shapes = {name: list(tensor.shape) for name, tensor in load_weights(path).items()}
     if not plausible or any(shapes.get(name) != shape for name, shape in expected.items()):
         raise ValueError(f"{path} is no model of an Enhancer: its settings are not those of its weights")

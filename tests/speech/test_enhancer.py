@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import seqgan.speech
 from seqgan.speech import Enhancer
 from seqgan.speech.networks import FORMAT, GeneratorConfig, MaskGenerator, ShortTimeFourier
-from seqgan.speech.streaming import Grid
+from seqgan.speech.windows import Grid
 
 RATES = [4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000]
 GRID = Grid(block=12, past=8, ahead=6, fade=4)  # short windows, so that short recordings have many
