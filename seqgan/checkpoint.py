@@ -102,7 +102,10 @@ def save_weights(
             raise ValueError(f"{path}: {name} is not finite as {dtype}; it is not saved")
         tensors[name] = stored.clone().contiguous()  # a clone, since safetensors refuses tied weights
     with replacing(path) as part:
+        part.touch()  # as any new file; safetensors alone would make one that nobody else may read
+        mode = part.stat().st_mode
         save_file(tensors, part, metadata=dict(metadata or {}))
+        part.chmod(mode)
     return path
 
 
