@@ -51,7 +51,7 @@ class FileReader:
                 raise ValueError(f"{path} is empty: no audio in it")
         try:
             with decoder_silenced():
-                self.file = soundfile.SoundFile(path)
+                self.file = soundfile.SoundFile(native(path))
         except soundfile.LibsndfileError as error:
             raise ValueError(
                 f"{path} is no audio that can be read ({error.error_string.rstrip('.')}): "
@@ -84,7 +84,9 @@ class FileWriter:
         if container == "WAV" and (form.samples or 0) * form.channels * BITS.get(form.subtype, 64) // 8 > LARGEST_WAV:
             container = "RF64"
         self.subtype = form.subtype
-        self.file = soundfile.SoundFile(path, "w", form.sample_rate, form.channels, form.subtype, format=container)
+        self.file = soundfile.SoundFile(
+            native(path), "w", form.sample_rate, form.channels, form.subtype, format=container
+        )
 
     def write(self, wave: np.ndarray) -> None:
         """wave: (channels, samples); what would clip is limited"""
@@ -157,6 +159,11 @@ def format_like(source: Format, ending: str) -> Format:
     elif source.subtype in FINE and soundfile.check_format(container, "PCM_24"):
         subtype = "PCM_24"
     return Format(source.sample_rate, source.channels, container, subtype, source.samples)
+
+
+def native(path: str | Path) -> str | bytes:
+    """The name as soundfile passes it on whole; its own encoding fails at names that are not valid text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="surrogateescape")  # names of files that are not valid text
     parser = build_parser()
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     check(parser, args)
     # One thread for numpy's matrix products: they are small, and idle threads of theirs would spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -212,7 +212,9 @@ def duration(path: str) -> float:
     """Seconds of audio, 0 where they cannot be told."""
     import soundfile
 
+    from .audio import native
+
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(native(path)).duration
     except soundfile.LibsndfileError:
         return 0.0

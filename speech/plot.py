@@ -76,7 +76,7 @@ def draw(path: str, before: Spectrogram, after: Spectrogram, title: str) -> None
         shown = axis.imshow(
             image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top, extent=extent
         )
-        axis.set_title(f"{Path(title).name}, {name}", fontsize=10)
+        axis.set_title(f"{Path(title).name}, {name}".encode(errors="replace").decode(), fontsize=10, parse_math=False)
         axis.set_ylabel("frequency (kHz)")
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(shown, ax=list(axes), label="level (dBFS)")

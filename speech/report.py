@@ -63,7 +63,7 @@ def summary(name: str, before: Listener, after: Listener, stream: EnhancementStr
     lines = [
         f"{name}: {length:.2f} s, {stream.sample_rate} Hz, {channels}; enhanced in {seconds:.2f} s",
         f"  estimated SNR    {signal_to_noise(before)} -> {signal_to_noise(after)} dB (quietest tenth taken for noise)",
-        f"  level of speech  {before.level():.1f} -> {after.level():.1f} dBFS (louder half)",
+        f"  level            {before.level():.1f} -> {after.level():.1f} dBFS (louder half of the frames)",
         f"  band             {band(stream)}",
         f"  DNSMOS           {opinions(before, after)}",
     ]

@@ -322,6 +322,27 @@ def test_nothing_is_overwritten_unless_told(tree):
     assert np.array_equal(*same)  # strength 0: bit for bit
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_names_as_they_come(tmp_path):
+    """A pattern that no shell expanded, a file named twice, options between, a name that is not valid text."""
+    name = os.fsdecode(b"caf\xe9 $x$.wav")
+    for copy in ("n1.wav", "n2.wav", name):
+        (tmp_path / copy).write_bytes(SAMPLE.read_bytes()[:8044])
+    result = enhance("n*.wav", "--model", "small", name, "--plot", "n1.wav", cwd=tmp_path, text=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    stem = b"caf\xe9 $x$.enhanced"
+    done = [
+        b"n1.enhanced.wav",
+        b"n1.enhanced.png",
+        b"n2.enhanced.wav",
+        b"n2.enhanced.png",
+        stem + b".wav",
+        stem + b".png",
+    ]
+    assert result.stdout.splitlines() == done
+    assert len(list(tmp_path.iterdir())) == 9
+
+
 def test_from_pipe_to_pipe(tmp_path):
     """A header of unknown length, as ffmpeg writes it into a pipe; what comes out is what a file would be."""
     wav = SAMPLE.read_bytes()
