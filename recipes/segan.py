@@ -1,0 +1,289 @@
+"""Trains SEGAN (Pascual et al. 2017), or its generator alone with the L1 term, and sets two such runs side by side.
+
+    python recipes/segan.py --data DIR                                      # the paper's setting
+    python recipes/segan.py --data DIR --preset reduced                     # a small one, for the CPU
+    python recipes/segan.py --data DIR --preset reduced --adversary none    # the control: no discriminator
+    python recipes/segan.py --compare RUN RUN                               # table and figure of two finished runs
+
+DIR holds recorded pairs (`clean/` and `noisy/`, or VoiceBank-DEMAND's `clean_trainset_28spk_wav/` and
+`noisy_trainset_28spk_wav/`), or else `clean/`, `noise/` and, if there are any, `rir/`, which are mixed on the fly.
+Interrupted anywhere, the same command goes on from the last checkpoint. The run's folder then holds
+`generator.safetensors`, `discriminator.safetensors`, `samples/`, `curves.png` and `scores.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import torch
+from torch.utils.data import default_collate
+
+from seqgan.checkpoint import replacing, save_weights
+from seqgan.recipe import run
+from seqgan.speech.data import MixConfig, Pairs
+from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
+from seqgan.speech.plot import RANGE, Spectrogram
+from seqgan.speech.segan import PAPER, REDUCED, SEGAN, Discriminator, Generator, SEGANConfig, Windows, phases, prepare
+from seqgan.speech.sources import Sources, ValidationPair, open_sources
+from seqgan.training import Stream, fit
+
+
+@dataclass(frozen=True)
+class Preset:
+    network: SEGANConfig
+    batch: int
+    references: int  # examples in the reference batch of virtual batch normalisation
+    learning_rate: float
+    steps: int
+    fall: float = 0.0  # the last share of the steps, over which the learning rate falls to zero
+
+
+PRESETS = {
+    # 86 epochs of VoiceBank-DEMAND's 9.4 hours in half-overlapping windows, 400 at a time.
+    "paper": Preset(PAPER, batch=400, references=400, learning_rate=2e-4, steps=14_200),
+    # For half an hour of a core: small batches, since more steps bring more than larger ones, and a high rate. It falls
+    # in the second half, since RMSprop's steps do not shorten by themselves and keep the noise of small batches.
+    "reduced": Preset(REDUCED, batch=4, references=8, learning_rate=2e-3, steps=3000, fall=0.5),
+}
+
+# Additive noise alone, as in VoiceBank-DEMAND: SEGAN was not made for rooms, telephones, codecs and all levels.
+MIX = MixConfig(
+    quiet=0, clean=0, speechless=0, room=0, band_limit=0, telephone=0, codec=0, clipping=0, level=(-30.0, -20.0)
+)  # fmt: skip
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
+    "SI-SDR (dB)": lambda clean, enhanced, rate: si_sdr(clean, enhanced),
+    "PESQ-WB": pesq,
+    "STOI": stoi,
+    "segmental SNR (dB)": segmental_snr,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path | None = None
+    """Folder of recordings, see above; with --compare by default that of the first run."""
+    run: Path = Path("runs/segan")
+    """Folder of this run; with --compare, of comparison.md and comparison.png."""
+    preset: Literal["paper", "reduced"] = "paper"
+    adversary: Literal["lsgan", "none"] = "lsgan"
+    l1: float = 100.0
+    """Weight of the L1 term."""
+    steps: int | None = None
+    """By default the preset's, as are the batch and the learning rate."""
+    batch: int | None = None
+    learning_rate: float | None = None
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    seed: int = 0
+    workers: int = 0
+    """Processes that make mixtures; 0 makes them in the training's own."""
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    compare: tuple[Path, Path] | None = None
+    """Do not train: score and draw two finished runs on the validation pairs of the data."""
+    sources: Sources = field(default_factory=Sources)
+    mix: MixConfig = MIX
+
+
+def main(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)  # silence makes denormal numbers, on which a CPU is many times slower
+    settings.run.mkdir(parents=True, exist_ok=True)
+    if settings.compare is not None:
+        compare(settings, *settings.compare)
+    else:
+        train(settings)
+
+
+def train(settings: Settings) -> None:
+    if settings.data is None:
+        raise ValueError("--data DIR is needed: recorded pairs, or speech and noise to mix")
+    preset, folder = PRESETS[settings.preset], settings.run
+    network, rate = preset.network, settings.learning_rate or preset.learning_rate
+    mix = replace(settings.mix, seconds=network.window / network.sample_rate, sample_rate=network.sample_rate)
+    training, pairs = open_sources(settings.data, settings.sources, mix, settings.seed)
+    if isinstance(training, Pairs):
+        training = Windows(training, network.window)
+    torch.manual_seed(settings.seed)
+    players: list[torch.nn.Module] = [Generator(network)]
+    if settings.adversary == "lsgan":
+        batch = default_collate([training[i] for i in range(preset.references)])
+        noisy, clean = prepare(batch["noisy"], batch["clean"], network)
+        players.append(Discriminator(network, torch.stack([clean, noisy], 1)))
+    # The paper names the algorithm and the rate; 0.9 is what its authors' framework has for the average of squares.
+    optimizers = [torch.optim.RMSprop(player.parameters(), rate, alpha=0.9) for player in players]
+    steps = settings.steps or preset.steps
+
+    def rate_factor(step: int) -> float:
+        return min(1.0, (steps - step) / (preset.fall * steps)) if preset.fall else 1.0
+
+    in_turn = [part for both in zip(players, optimizers, strict=True) for part in both]
+    game = phases(*in_turn, weight=settings.l1, schedule=rate_factor)
+    with replacing(folder / "config.json") as part:
+        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    model = SEGAN(players[0])
+
+    def validate(step: int) -> dict[str, float]:
+        for pair in pairs[:2]:
+            write_sample(folder / "samples", pair, enhance(model, pair), network.sample_rate, step)
+        players[0].save(folder / "generator.safetensors")
+        if len(players) == 2:
+            save_weights(folder / "discriminator.safetensors", players[1])
+        return {"validation/si_sdr": float(np.mean([si_sdr(pair.clean, enhance(model, pair)) for pair in pairs]))}
+
+    fit(
+        game,
+        Stream(training, settings.batch or preset.batch, settings.workers),
+        steps,
+        folder,
+        every={settings.validate_every: validate},
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    if steps % settings.validate_every:
+        validate(steps)
+    scores = {"noisy": score(pairs), "enhanced": score(pairs, model)}
+    with replacing(folder / "scores.json") as part:
+        part.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    draw_curves(folder / "curves.png", {folder.name: folder}, scores["noisy"]["SI-SDR (dB)"])
+    print(table(scores), end="")
+
+
+def compare(settings: Settings, *folders: Path) -> None:
+    """Writes comparison.md and comparison.png: what two runs were like on the way, and what they give in the end."""
+    configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in folders]
+    differing = [name for name in configs[0] if configs[0][name] != configs[1][name] and name != "run"]
+    print(f"the runs differ in: {', '.join(differing) or 'nothing'}", file=sys.stderr)
+    data = settings.data or Path(configs[0]["data"])
+    sources = Sources(**configs[0]["sources"]) if settings.data is None else settings.sources
+    _, pairs = open_sources(data, sources, settings.mix)
+    names = [folder.name if folders[0].name != folders[1].name else str(folder) for folder in folders]
+    models = {
+        name: SEGAN.from_pretrained(folder / "generator.safetensors")
+        for name, folder in zip(names, folders, strict=True)
+    }
+    scores = {"noisy": score(pairs)} | {name: score(pairs, model) for name, model in models.items()}
+    with replacing(settings.run / "comparison.md") as part:
+        part.write_text(table(scores), encoding="utf-8")
+    waves = {"noisy": pairs[0].noisy, "clean": pairs[0].clean}
+    waves |= {name: enhance(model, pairs[0]) for name, model in models.items()}
+    runs = dict(zip(names, folders, strict=True))
+    draw_curves(settings.run / "comparison.png", runs, scores["noisy"]["SI-SDR (dB)"], scores, waves)
+    print(table(scores), end="")
+
+
+def enhance(model: SEGAN, pair: ValidationPair) -> np.ndarray:
+    return model(pair.noisy, model.config.sample_rate)
+
+
+def score(pairs: Sequence[ValidationPair], model: SEGAN | None = None) -> dict[str, float]:
+    """Means over the pairs, without a model of the noisy recordings; what has no score (silence) is left out."""
+    rate = PAPER.sample_rate if model is None else model.config.sample_rate
+    values: dict[str, list[float]] = {name: [] for name in SCORES}
+    for pair in pairs:
+        wave = pair.noisy if model is None else enhance(model, pair)
+        for name, measure in SCORES.items():
+            try:
+                values[name].append(measure(pair.clean, wave, rate))
+            except ValueError:
+                continue
+    return {name: float(np.mean(found)) if found else float("nan") for name, found in values.items()}
+
+
+def table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [f"| | {' | '.join(SCORES)} |", "|---" * (len(SCORES) + 1) + "|"]
+    rows += [f"| {name} | {' | '.join(f'{row[column]:.2f}' for column in SCORES)} |" for name, row in scores.items()]
+    return "\n".join(rows) + "\n"
+
+
+def write_sample(folder: Path, pair: ValidationPair, enhanced: np.ndarray, rate: int, step: int) -> None:
+    """The three waves, and a picture of their spectrograms."""
+    folder.mkdir(exist_ok=True)
+    waves = {"noisy": pair.noisy, "clean": pair.clean, f"step{step:06}": enhanced}
+    for name, wave in waves.items():
+        soundfile.write(folder / f"{pair.name}.{name}.wav", wave, rate, subtype="PCM_16")
+    figure = new_figure(9, 7)
+    draw_spectrograms(figure.subplots(len(waves), 1, sharex=True), waves, rate)
+    save_figure(figure, folder / f"{pair.name}.step{step:06}.png")
+
+
+def draw_spectrograms(axes: Sequence[Any], waves: Mapping[str, np.ndarray], rate: int) -> None:
+    """On one scale of colours: 80 dB down from the loudest of all."""
+    images = {}
+    for name, wave in waves.items():
+        spectrogram = Spectrogram(rate)
+        spectrogram.push(wave[None])
+        images[name] = spectrogram.decibels()
+    top = max(image.max() for image in images.values())
+    for axis, (name, image) in zip(axes, images.items(), strict=True):
+        extent = (0, len(waves[name]) / rate, 0, rate / 2000)
+        axis.imshow(image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top, extent=extent)
+        axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
+        axis.label_outer()
+
+
+def draw_curves(
+    path: Path,
+    runs: Mapping[str, Path],
+    noisy: float,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    waves: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Losses, scores of the discriminator and validation over the steps; for a comparison bars and spectrograms too.
+
+    noisy: SI-SDR of the noisy recordings, dB.
+    """
+    figure = new_figure(16, 4 if scores is None else 11)
+    axes = figure.subplots(1 if scores is None else 3, 4, squeeze=False)
+    panels = {
+        "L1 term": {"generator/l1": ""},
+        "least-squares losses": {"discriminator/adversary": " D", "generator/adversary": " G"},
+        "scores of D": {"discriminator/real": " D(real)", "discriminator/fake": " D(fake)"},
+        "validation SI-SDR (dB)": {"validation/si_sdr": ""},
+    }
+    for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+        for label, folder in runs.items():
+            lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+            for name, part in names.items():
+                points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+                if points:
+                    axis.plot(*zip(*points, strict=True), label=label + part)
+        if "SI-SDR" in title:
+            axis.axhline(noisy, color="grey", linestyle="--", label="noisy")
+        axis.set(title=title, xlabel="step")
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend()
+    if scores is not None and waves is not None:
+        for axis, name in zip(axes[1], SCORES, strict=True):
+            bars = axis.bar(list(scores), [row[name] for row in scores.values()], color=["grey", "C0", "C1"])
+            axis.bar_label(bars, fmt="%.2f")
+            axis.set_title(name)
+        draw_spectrograms(axes[2], waves, PAPER.sample_rate)
+    save_figure(figure, path)
+
+
+def new_figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
