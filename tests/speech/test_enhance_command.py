@@ -18,7 +18,7 @@ import soundfile
 import seqgan.speech
 
 ENHANCE = str(Path(sys.executable).with_name("enhance"))
-SAMPLE = Path(seqgan.speech.__file__).parent / "samples" / "noisy.wav"
+SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "noisy.wav"
 
 
 def enhance(*arguments, cwd=None, **options):

@@ -12,14 +12,13 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
-import seqgan.speech
 from seqgan.speech import Enhancer
 from seqgan.speech.networks import FORMAT, GeneratorConfig, MaskGenerator, ShortTimeFourier
 from seqgan.speech.windows import Grid
 
 RATES = [4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000]
 GRID = Grid(block=12, past=8, ahead=6, fade=4)  # short windows, so that short recordings have many
-SAMPLE = Path(seqgan.speech.__file__).parent / "samples" / "noisy.wav"
+SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "noisy.wav"
 
 
 class Gain(torch.nn.Module):
