@@ -398,9 +398,9 @@ def test_ten_seconds_cost_little_more_than_importing_torch(tmp_path):
 
 
 def test_memory_is_constant(tmp_path):
-    """A minute of 48 kHz stereo is 23 MB a copy; ten seconds take as much memory."""
+    """Five minutes of 48 kHz stereo are 115 MB a copy; half a minute takes as much, but for the allocator's whims."""
     peaks = []
-    for seconds in (10, 60):
+    for seconds in (30, 300):
         soundfile.write(tmp_path / "a.wav", np.resize(noise(48_000, 2), (seconds * 48_000, 2)), 48_000)
         peaks.append(measure(ENHANCE, tmp_path / "a.wav", "--model", "small", "--overwrite")[1])
-    assert peaks[1] < peaks[0] + 12
+    assert peaks[1] < peaks[0] + 60
