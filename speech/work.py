@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .enhancer import Enhancer
 
 
+MMAP_THRESHOLD = -3  # number of the option in glibc's malloc.h
+
+
 @dataclass(frozen=True)
 class Settings:
     """What is done to every recording: the options of `enhance`."""
@@ -170,6 +173,7 @@ def load(settings: Settings) -> Enhancer:
 
         from .enhancer import Enhancer
 
+        return_memory()
         torch.set_num_threads(settings.threads)
         torch.set_flush_denormal(True)  # fading sound would otherwise make it several times slower
         return Enhancer.from_pretrained(settings.model, settings.device)
@@ -177,6 +181,14 @@ def load(settings: Settings) -> Enhancer:
         if settings.debug:
             traceback.print_exc()
         raise ModelError(explain(error)) from error
+
+
+def return_memory() -> None:
+    """Has glibc give large arrays back at once: by default it learns to keep them, up to 300 MB in a long recording."""
+    import ctypes
+
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(MMAP_THRESHOLD, 4 << 20)
 
 
 def attempt(enhancer: Enhancer, task: Task, settings: Settings) -> Iterator[Event]:
