@@ -24,3 +24,16 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
             raise
         print(f"{sys.argv[0]}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    leave_ranks()
+
+
+def leave_ranks() -> None:
+    """Takes leave of the other ranks, where there are any, once all have come so far.
+
+    A process that just ends may end while a thread of its connection still runs, which aborts it (exit code -6).
+    """
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()

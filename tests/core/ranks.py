@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from seqgan.objectives import Hinge
+from seqgan.recipe import leave_ranks
 from seqgan.training import EMA, Phase, Stream, fit
 
 
@@ -50,3 +51,4 @@ def play(run: Path, batch_size: int, function_of_position: bool = False) -> None
 if __name__ == "__main__":
     torch.set_num_threads(1)
     play(Path(sys.argv[1]), int(sys.argv[2]), function_of_position="--function" in sys.argv)
+    leave_ranks()
