@@ -1,4 +1,4 @@
-"""Sequences as decisions: the policy gradient (Williams 1992, REINFORCE; Sutton et al. 2000, "Policy gradient methods").
+"""Sequences as decisions: the policy gradient (Williams 1992, REINFORCE; Sutton et al. 2000).
 
 A sequence is an episode and each of its tokens an action. Everything here is (batch, time): log_probabilities[:, t] of
 the token chosen at t, rewards[:, t] for it, and mask, true where there was a choice (false after a sequence's end). A
@@ -17,13 +17,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .value import advantages, targets
+from .value import advantages, targets, within
 
 
 def returns(rewards: Tensor, discount: float = 1.0, mask: Tensor | None = None) -> Tensor:
     """Reward-to-go G_t = r_t + discount * G_(t+1): what a choice can still answer for. (batch, time)"""
-    if mask is not None:
-        rewards = rewards * mask
+    rewards = within(rewards, mask)
     total, found = torch.zeros_like(rewards[:, 0]), []
     for t in reversed(range(rewards.shape[1])):
         total = rewards[:, t] + discount * total
@@ -32,16 +31,14 @@ def returns(rewards: Tensor, discount: float = 1.0, mask: Tensor | None = None) 
 
 
 def reinforce(log_probabilities: Tensor, advantages: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The loss whose gradient is the policy gradient's estimate with the sign turned: summed over time, mean of batch."""
+    """Its gradient is the estimated policy gradient with the sign turned. Summed over time, mean of the batch."""
     if log_probabilities.shape != advantages.shape:
         raise ValueError(
             f"log-probabilities {tuple(log_probabilities.shape)} and advantages {tuple(advantages.shape)} are both "
             "to be (batch, time)"
         )
-    terms = -log_probabilities * advantages.detach()
-    if mask is not None:
-        terms = torch.where(mask.bool(), terms, 0.0)
-    return terms.sum(1).mean()
+    # Masked before they are multiplied: behind the product NaN would come back in the gradient.
+    return -(within(log_probabilities, mask) * within(advantages.detach(), mask)).sum(1).mean()
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -53,8 +50,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 def entropy_bonus(logits: Tensor, weight: float, mask: Tensor | None = None) -> Tensor:
     """A term to minimise that rewards undecided choices (Williams and Peng 1991): summed over time, mean of batch."""
-    found = entropy(logits)
-    return -weight * (found if mask is None else found * mask).sum(1).mean()
+    return -weight * within(entropy(logits), mask).sum(1).mean()
 
 
 class Baseline(Protocol):
@@ -92,32 +88,30 @@ class NoBaseline:
 class MovingAverage:
     """For every step the average of its returns over past batches; the present one joins after it has been judged.
 
-    Its start at 0 is corrected as in Adam, so that the second batch is judged by the whole of the first. The first
-    batch has no past: it is judged by 0, as without a baseline.
+    Its start at 0 is corrected as in Adam, so that the second batch is judged by the whole of the first. A step that
+    has no past (as all in the first batch) is judged by 0, as without a baseline.
     """
 
     def __init__(self, decay: float = 0.9):
-        self.decay, self.updates = decay, 0
-        self.average = torch.zeros(1)
+        self.decay = decay
+        self.total, self.weight = torch.zeros(1), torch.zeros(1)  # (time,) from the first batch on
 
     def __call__(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> Tensor:
-        self.average = self.average.to(returns)
-        bias = 1 - self.decay**self.updates
-        baseline = (self.average / bias if self.updates else self.average).expand_as(returns)
-        present = torch.ones_like(returns) if mask is None else mask.to(returns.dtype)
-        mean = (returns.detach() * present).sum(0) / present.sum(0).clamp_min(1)
-        self.average = self.decay * self.average + (1 - self.decay) * mean
-        self.updates += 1
-        return baseline
+        total, weight = self.total.to(returns), self.weight.to(returns)
+        count = torch.full_like(returns[0], len(returns)) if mask is None else mask.sum(0).to(returns)
+        mean = within(returns.detach(), mask).sum(0) / count.clamp_min(1)
+        keep = torch.where(count > 0, self.decay, 1.0)
+        self.total, self.weight = keep * total + (1 - keep) * mean, keep * weight + (1 - keep)
+        return torch.where(weight > 0, total / weight, 0.0).expand_as(returns)
 
     def loss(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> None:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "average": self.average}
+        return {"total": self.total, "weight": self.weight}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates, self.average = state["updates"], state["average"]
+        self.total, self.weight = state["total"], state["weight"]
 
 
 class LearnedValue(nn.Module):
@@ -141,8 +135,8 @@ class LearnedValue(nn.Module):
 
 def squared_error(values: Tensor, goals: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean over the steps that there were; the goals have no gradient."""
-    error = (values - goals.detach()) ** 2
-    return error.mean() if mask is None else torch.where(mask.bool(), error, 0.0).sum() / mask.sum().clamp_min(1)
+    error = within(values - goals.detach(), mask).square()
+    return error.mean() if mask is None else error.sum() / mask.sum().clamp_min(1)
 
 
 def actor_critic(

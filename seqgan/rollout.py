@@ -1,5 +1,5 @@
-"""Sequences are sampled, and what each of their prefixes is worth is found by playing on from it (SeqGAN, Yu et al. 2017,
-equation 4).
+"""Sequences are sampled, and what each of their prefixes is worth is found by playing on from it (SeqGAN, Yu et al.
+2017, equation 4).
 
 A policy is anything that reads tokens and gives features and a state: `policy(tokens (batch, time), state) -> features
 (batch, time, width), state`, where state None is the beginning, and any other a tuple of tensors whose first dimension

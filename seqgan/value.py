@@ -12,6 +12,11 @@ import torch
 from torch import Tensor
 
 
+def within(values: Tensor, mask: Tensor | None) -> Tensor:
+    """(batch, time) with 0 where the mask is false, whatever stood there, be it not finite."""
+    return values if mask is None else torch.where(mask.bool(), values, 0.0)
+
+
 def advantages(
     rewards: Tensor,
     values: Tensor,
@@ -26,15 +31,14 @@ def advantages(
     trace: the paper's lambda. 0 gives the TD error r + discount * V' - V, 1 the return minus V. last: (batch,), V of
     where the time axis was cut off; without it that is the end.
     """
-    rewards, values = rewards.detach(), values.detach()
+    rewards, values = within(rewards.detach(), mask), within(values.detach(), mask)
     alive = torch.ones_like(rewards) if mask is None else mask.to(rewards.dtype)
     following = torch.zeros_like(rewards[:, 0]) if last is None else last.detach()
     advantage, estimates = torch.zeros_like(following), []
     for t in reversed(range(rewards.shape[1])):
         error = rewards[:, t] + discount * following - values[:, t]
         advantage = alive[:, t] * (error + discount * trace * advantage)
-        # Beyond an episode's end V is 0; but what follows a filled-up place that is cut off is not of this episode.
-        following = alive[:, t] * values[:, t]
+        following = values[:, t]  # 0 beyond an episode's end
         estimates.append(advantage)
     return torch.stack(estimates[::-1], 1)
 
@@ -49,8 +53,8 @@ def targets(
     last: Tensor | None = None,
 ) -> Tensor:
     """The lambda-return (Sutton and Barto, equation 12.3), what a critic should have said: (batch, time), no graph."""
-    found = advantages(rewards, values, mask, discount=discount, trace=trace, last=last) + values.detach()
-    return found if mask is None else found * mask
+    found = advantages(rewards, values, mask, discount=discount, trace=trace, last=last)
+    return found + within(values.detach(), mask)
 
 
 def monte_carlo(states: Tensor, rewards: Tensor, mask: Tensor | None = None, discount: float = 1.0) -> Tensor:
@@ -71,18 +75,17 @@ def temporal_difference(
     tolerance: float = 1e-7,
     sweeps: int = 10_000,
 ) -> Tensor:
-    """V of every state by batch TD(trace): (state,); 0, as of TD(0), is V in the Markov chain that was most likely seen.
+    """V of every state by batch TD(trace): (state,); with trace 0 it is V of the likeliest Markov chain behind it all.
 
-    The episodes are gone through until V no longer changes: each time V becomes the mean of the targets that the old V
-    gave, which has the same limit as small steps towards them. states: (episode, time) int64, counted from 0.
+    The episodes are gone through until V no longer changes: each time V becomes the mean of the targets that the old
+    V gave, which has the same limit as small steps towards them. states: (episode, time) int64, counted from 0.
     """
     seen = torch.ones_like(states, dtype=torch.bool) if mask is None else mask.bool()
     rewards = rewards.double()
     visits = torch.bincount(states[seen])
     values = rewards.new_zeros(len(visits))
     for _ in range(sweeps):
-        # What fills up the episodes may be any number; it is not looked up.
-        own = torch.where(seen, values[states.clamp(0, len(visits) - 1)], 0.0)
+        own = values[states.clamp(0, len(visits) - 1)]  # what fills up the episodes may be any number
         goals = targets(rewards, own, seen, discount=discount, trace=trace)
         new = torch.zeros_like(values).index_add(0, states[seen], goals[seen]) / visits.clamp_min(1)
         if (new - values).abs().max() < tolerance:
