@@ -1,5 +1,5 @@
-"""Judges of whole sequences: real or generated? Convolutions (Kim 2014, with the highway of Srivastava et al. 2015, as in
-SeqGAN), recurrence (Cho et al. 2014, GRU, read both ways) and attention (Vaswani et al. 2017).
+"""Judges of whole sequences: real or generated? Convolutions (Kim 2014, with the highway of Srivastava et al. 2015, as
+in SeqGAN), recurrence (Cho et al. 2014, GRU, read both ways) and attention (Vaswani et al. 2017).
 
 Each takes tokens (batch, time) and gives a raw score (batch,). Padding is a token like any other to them: real and
 generated sequences are to be padded in the same way.

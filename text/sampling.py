@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from seqgan.rollout import Policy, State, play, select
+from seqgan.rollout import State, play, select
+
+from .networks import ROWS, Generator
 
 Mask = Callable[[int, Tensor], Tensor]  # step, chosen (rows, step) -> bool (rows, vocabulary), true where allowed
 BLOCK = 100  # tokens; about the root of the vocabulary makes both searches short
-ROWS = 64  # whose logits fit in a core's cache
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,25 @@ class Sampling:
             logits = logits.masked_fill(logits < least, -torch.inf)
         if self.top_p is not None and self.top_p < 1:
             ordered, places = logits.sort(1, descending=True)
-            before = ordered.softmax(1).cumsum(1) - ordered.softmax(1)  # the likeliest token always stays
-            ruled_out = (before >= self.top_p).scatter(1, places, before >= self.top_p)
+            probabilities = ordered.softmax(1)
+            over = probabilities.cumsum(1) - probabilities >= self.top_p  # the likeliest token always stays
+            ruled_out = over.scatter(1, places, over)
             logits = logits.masked_fill(ruled_out, -torch.inf)
         return logits
 
 
 class Sampler:
-    """Chooses the next token of every row, exactly with its probability. logits: features (rows, width) -> (rows,
-    vocabulary).
+    """Chooses the next token of every row, exactly with its probability.
 
-    torch.multinomial makes a random number for every token of the vocabulary, which at 5,000 takes ten times as long as
-    the network. Here the inverse of the distribution function is looked up in two steps, a block of tokens by the sums of
-    the blocks and then a token within it, so that two random numbers do. Even exp takes longer than the network, and
-    is replaced by a line between powers of 2, which is up to 6 % too high; what was drawn is therefore kept only with
-    the probability of exp over the line (von Neumann's rejection), and one row in twenty draws again.
+    logits: features (rows, width) -> (rows, vocabulary). What is ruled out (by `mask`, by `sampling`, by a logit of
+    -inf) is never drawn.
 
-    What is ruled out is never drawn. Rows are taken a few at a time, since the logits of 20,000 would be 400 MB.
+    torch.multinomial makes a random number for every token of the vocabulary, which at 5,000 takes ten times as long
+    as the network. Here the inverse of the distribution function is looked up in two steps, a block of tokens by the
+    sums of the blocks and then a token within it, so that two random numbers do. Even exp takes longer than the
+    network, and is replaced by a line between powers of 2, which is up to 6 % too high; what was drawn is therefore
+    kept only with the probability of exp over the line (von Neumann's rejection), and one row in twenty draws again.
+    Rows are taken a few at a time, since the logits of 20,000 would be 400 MB.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Sampler:
         block, inside = torch.cat(blocks), torch.cat(insides)
         place = first_above(inside.view(torch.float32), uniform[:, 1:2])
         # A float's bits are its exponent and, in the lower 23, how far it is to the next power of 2.
-        fraction = (inside.gather(1, place)[:, 0] & (2**23 - 1)) / 2**23
-        return (block + place)[:, 0], uniform[:, 2] < fraction.exp2() / (1 + fraction)
+        drawn = inside.gather(1, place)[:, 0]
+        fraction = (drawn & (2**23 - 1)) / 2**23
+        # A token of no weight could come up where running sums are not added in order, as on a GPU.
+        return (block + place)[:, 0], (drawn > 0) & (uniform[:, 2] < fraction.exp2() / (1 + fraction))
 
 
 def powers(logits: Tensor) -> Tensor:
@@ -147,7 +151,7 @@ def rule_out(logits: Tensor, allowed: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample(
-    model: Any,
+    model: Generator,
     count: int,
     length: int,
     *,
@@ -156,18 +160,17 @@ def sample(
     mask: Mask | None = None,
     batch: int = 1024,
 ) -> Tensor:
-    """`count` sequences from the start token on: (count, length). model: one of `seqgan.text.networks`' generators."""
+    """`count` sequences from the start token on: (count, length), made `batch` at a time."""
     sampler = Sampler(model.logits, generator, sampling, mask)
     parts = [
-        play(model, model.start(min(batch, count - begin)), length, sampler).tokens
-        for begin in range(0, count, batch)
+        play(model, model.start(min(batch, count - begin)), length, sampler).tokens for begin in range(0, count, batch)
     ]
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def beam_search(
-    model: Any,
+    model: Generator,
     prompt: Tensor,
     length: int,
     width: int,
@@ -182,30 +185,32 @@ def beam_search(
     sequence that has chosen `end` stays as it is, filled up with `end`. Where fewer than `width` sequences are allowed,
     the rest have the log-probability -inf.
     """
-    policy: Policy = model
     batch = len(prompt)
-    features, state = policy(prompt, state)
+    features, state = model(prompt, state)
     every = torch.arange(batch, device=prompt.device).repeat_interleave(width)
     state, features = select(state, every), features[every, -1]
     chosen = prompt[every, :0]
     # All candidates begin alike; only the first of each may go on, or the beam would hold copies.
     scores = torch.full((batch, width), -torch.inf, device=prompt.device)
     scores[:, 0] = 0.0
+    ended = torch.zeros(len(every), dtype=torch.bool, device=prompt.device)
     for step in range(length):
-        log_probabilities = model.logits(features).float()
+        logits = model.logits(features).float()
         if mask is not None:
-            log_probabilities = rule_out(log_probabilities, mask(step, chosen))
-        log_probabilities = log_probabilities.log_softmax(1)
+            over = ended | scores.view(-1).isneginf()  # what the mask says of these does not count
+            logits = rule_out(logits, mask(step, chosen) | over[:, None])
+        log_probabilities = logits.log_softmax(1)
         vocabulary = log_probabilities.shape[1]
-        if end is not None and step:
-            ended = chosen[:, -1] == end
-            log_probabilities[ended] = -torch.inf
+        log_probabilities[ended] = -torch.inf
+        if end is not None:
             log_probabilities[ended, end] = 0.0
         totals = (scores.view(-1, 1) + log_probabilities).view(batch, width * vocabulary)
         scores, places = totals.topk(width, 1)
         origin = (places // vocabulary + torch.arange(batch, device=prompt.device)[:, None] * width).flatten()
         chosen = torch.cat([chosen[origin], (places % vocabulary).view(-1, 1)], 1)
+        if end is not None:
+            ended = chosen[:, -1] == end
         if step < length - 1:
-            features, state = policy(chosen[:, -1:], select(state, origin))
+            features, state = model(chosen[:, -1:], select(state, origin))
             features = features[:, 0]
     return chosen.view(batch, width, length), scores
