@@ -1,6 +1,6 @@
-"""SeqGAN (Yu et al. 2017, "SeqGAN: Sequence generative adversarial nets with policy gradient", arXiv:1609.05473), and what
-the paper compares it with: maximum likelihood, scheduled sampling (Bengio et al. 2015), and the policy gradient with
-BLEU for a reward. A fourth one is the control that the paper lacks: a reward that is always 1.
+"""SeqGAN (Yu et al. 2017, "SeqGAN: Sequence generative adversarial nets with policy gradient", arXiv:1609.05473), and
+what the paper compares it with: maximum likelihood, scheduled sampling (Bengio et al. 2015), and the policy gradient
+with BLEU for a reward. A fourth one is the control that the paper lacks: a reward that is always 1.
 
 A generator chooses tokens one by one. The discriminator sees whole sequences only, so what a single choice was worth is
 found by playing on from it many times and asking what the discriminator says of the results. Stages follow one another
@@ -27,6 +27,7 @@ from seqgan.rollout import Path, follow, play, rollout_values
 from seqgan.training import Phase, Turn, shuffled
 
 from .discriminators import CNNDiscriminator, Discriminator
+from .metrics import References
 from .networks import Generator, LSTMConfig, LSTMGenerator, likelihood, without_dropout
 from .sampling import Sampler, sample
 
@@ -39,30 +40,40 @@ GATES = {"i": "i", "f": "f", "c": "g", "og": "o"}  # the oracle's names of the g
 def oracle(path: str | File) -> LSTMGenerator:
     """The paper's synthetic oracle, an LSTM with random weights whose arrays are in an .npz file.
 
-    g_embeddings (vocabulary, embedding); for each gate g of i, f, og and c the arrays Wg (embedding, hidden), Ug (hidden,
-    hidden) and bg (hidden,); Wo (hidden, vocabulary) and bo (vocabulary,). Sequences begin after token 0.
+    g_embeddings (vocabulary, embedding); for each gate g of i, f, og and c the arrays Wg (embedding, hidden),
+    Ug (hidden, hidden) and bg (hidden,); Wo (hidden, vocabulary) and bo (vocabulary,). Sequences begin after token 0.
     """
     names = ["g_embeddings", *(kind + gate for gate in GATES for kind in ("W", "U", "b")), "Wo", "bo"]
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: torch.from_numpy(file[name]).float() for name in names}
-    except (KeyError, ValueError, TypeError, AttributeError, BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path} is not an oracle's .npz with {', '.join(names)}: {error}") from error
-    vocabulary, embedding = arrays["g_embeddings"].shape
-    generator = LSTMGenerator(LSTMConfig(vocabulary, embedding, len(arrays["bi"])))
-    weights = {
-        "embedding.weight": arrays["g_embeddings"],
-        "lstm.weight_ih_l0": torch.cat([arrays["W" + gate] for gate in GATES], 1).T,
-        "lstm.weight_hh_l0": torch.cat([arrays["U" + gate] for gate in GATES], 1).T,
-        "lstm.bias_ih_l0": torch.cat([arrays["b" + gate] for gate in GATES]),
-        "lstm.bias_hh_l0": torch.zeros(4 * len(arrays["bi"])),  # torch has two biases, and adds them
-        "output.weight": arrays["Wo"].T,
-        "output.bias": arrays["bo"],
-    }
     try:
+        vocabulary, embedding = arrays["g_embeddings"].shape
+        hidden = len(arrays["bi"])
+        generator = LSTMGenerator(LSTMConfig(vocabulary, embedding, hidden))
+        weights = {
+            "embedding.weight": arrays["g_embeddings"],
+            "lstm.weight_ih_l0": torch.cat([arrays["W" + gate] for gate in GATES], 1).T,
+            "lstm.weight_hh_l0": torch.cat([arrays["U" + gate] for gate in GATES], 1).T,
+            "lstm.bias_ih_l0": torch.cat([arrays["b" + gate] for gate in GATES]),
+            "lstm.bias_hh_l0": torch.zeros(4 * hidden),  # torch has two biases, and adds them
+            "output.weight": arrays["Wo"].T,
+            "output.bias": arrays["bo"],
+        }
         generator.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: its arrays do not fit one another: {error}") from error
+    return generator.eval().requires_grad_(False)
+
+
+def random_oracle(config: LSTMConfig, seed: int) -> LSTMGenerator:
+    """An oracle of one's own, whose weights are drawn from N(0, 1) as the paper's are."""
+    generator, random = LSTMGenerator(config), torch.Generator().manual_seed(seed)
+    for parameter in generator.parameters():
+        nn.init.normal_(parameter, generator=random)
+    nn.init.zeros_(generator.lstm.bias_hh_l0)  # of two biases that are added
     return generator.eval().requires_grad_(False)
 
 
@@ -236,6 +247,11 @@ def policy_gradient(
 def realness(discriminator: Discriminator) -> Reward:
     """The discriminator's probability that a sequence is real."""
     return lambda tokens: discriminator.score(tokens).sigmoid()
+
+
+def bleu(references: References) -> Reward:
+    """PG-BLEU: a sequence's BLEU against the references, of the highest order that they count."""
+    return lambda tokens: torch.from_numpy(references(tokens)[:, -1]).to(tokens.device, torch.float32)
 
 
 def discriminate(
