@@ -14,8 +14,7 @@ anywhere, the same command goes on from the last checkpoint. The run's folder th
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,7 +25,7 @@ import torch
 
 from seqgan.checkpoint import find_weights, load_weights, replacing, save_weights
 from seqgan.ema import EMA
-from seqgan.recipe import run
+from seqgan.recipe import run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
 from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases
 from seqgan.speech.metrics import pesq, si_sdr, stoi
@@ -73,17 +72,6 @@ class Settings:
     sources: Sources = field(default_factory=Sources)
     mix: MixConfig = field(default_factory=MixConfig)
     weights: LossWeights = field(default_factory=LossWeights)
-
-
-def learning_rate_factor(settings: Settings) -> Callable[[int], float]:
-    """Warm-up, a long constant stretch, and a cosine down. Raising --steps before the cosine begins prolongs a run."""
-
-    def factor(step: int) -> float:
-        left = (settings.steps - step) / max(1, settings.decay * settings.steps)
-        fall = 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * min(1.0, left)))
-        return min(1.0, (step + 1) / settings.warm_up) * fall
-
-    return factor
 
 
 def validate(generator: MaskGenerator, pairs: Sequence[ValidationPair]) -> dict[str, float]:
@@ -138,7 +126,7 @@ def main(settings: Settings) -> None:
         discriminator_optimizer=discriminator_optimizer,
         queue=queue,
         scored=settings.scored,
-        schedule=learning_rate_factor(settings),
+        schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
     settings.run.mkdir(parents=True, exist_ok=True)
     (settings.run / "config.json").write_text(

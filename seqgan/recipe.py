@@ -1,5 +1,6 @@
 """What turns a training script of one settings dataclass and one `main` into a command."""
 
+import math
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -37,3 +38,15 @@ def leave_ranks() -> None:
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
+
+
+def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int], float]:
+    """Factor on a learning rate: a rise over `warm_up` steps, a constant stretch, and a cosine down to a hundredth over
+    the last share `decay` of the steps. Raising `steps` before the cosine begins prolongs a run."""
+
+    def factor(step: int) -> float:
+        left = min(1.0, (steps - step) / max(1, decay * steps))
+        fall = 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * left))
+        return min(1.0, (step + 1) / warm_up) * fall
+
+    return factor

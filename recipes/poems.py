@@ -1,0 +1,122 @@
+"""Trains the poet that `generate-poem` ships: on real Tang poems by likelihood, then against a discriminator.
+
+    python recipes/poems.py --data DIR                      # a Transformer, the shipped one
+    python recipes/poems.py --data DIR --network lstm       # a recurrent one of the same size
+
+DIR holds `wujue/`, `qijue/`, `wulv/` and `qilv/` with `train`, `valid` and `test` each as `.hant.txt` (one poem a
+line), `.hans.txt` (the simplified copy, line for line) and `.meta.tsv` (with a column title). Interrupted anywhere, the
+same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which `generate-poem --model`
+takes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from seqgan.checkpoint import replacing
+from seqgan.recipe import run, warm_up_and_cosine
+from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
+from seqgan.text.poem_game import likelihood, perplexity
+from seqgan.text.poems import PoemBatches, Script, read_corpus
+from seqgan.text.poet import Poet
+from seqgan.text.vocabulary import START
+from seqgan.training import EMA, fit
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path
+    """Folder of poems, see above."""
+    run: Path = Path("runs/poems")
+    """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, samples."""
+    network: Literal["transformer", "lstm"] = "transformer"
+    width: int = 256
+    layers: int = 4
+    dropout: float = 0.15
+    least: int = 3
+    """Characters that occur more rarely in the training poems are unknown."""
+    steps: int = 10_000
+    """Of likelihood; 487 batches of 64 are an epoch."""
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    decay: float = 0.5
+    """The last share of the steps, over which the learning rate falls to a hundredth along a cosine."""
+    ema: float = 0.998
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
+
+
+def build(settings: Settings, vocabulary: int) -> Generator:
+    if settings.network == "transformer":
+        config = TransformerConfig(
+            vocabulary, settings.width, settings.width // 64, settings.layers, length=96, dropout=settings.dropout,
+            start=START,
+        )  # fmt: skip
+        return TransformerGenerator(config)
+    hidden = settings.width * 3 // 2
+    config = LSTMConfig(vocabulary, settings.width, hidden, settings.layers, settings.dropout, START, spread=0.05)
+    return LSTMGenerator(config)
+
+
+def main(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)
+    training, simplified = read_corpus(settings.data, "train")
+    valid, _ = read_corpus(settings.data, "valid")
+    script = Script.build(training, simplified, settings.least)
+    torch.manual_seed(settings.seed)
+    generator = build(settings, len(script.vocabulary))
+    poet = Poet(generator, script)
+    optimizer = torch.optim.AdamW(generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    settings.run.mkdir(parents=True, exist_ok=True)
+    with replacing(settings.run / "config.json") as part:
+        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+
+    def evaluate(step: int) -> dict[str, float]:
+        found = perplexity(generator, script, valid)
+        write_samples(poet, settings.run / "samples", step)
+        best = settings.run / "best.json"
+        if not best.exists() or json.loads(best.read_text(encoding="utf-8"))["perplexity"] >= found:
+            poet.save(settings.run / "best.safetensors")
+            with replacing(best) as part:
+                part.write_text(json.dumps({"step": step, "perplexity": found}) + "\n", encoding="utf-8")
+        return {"validation/perplexity": found}
+
+    fit(
+        [likelihood(generator, optimizer, warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay))],
+        PoemBatches(script, training, settings.batch, settings.seed),
+        settings.steps,
+        settings.run,
+        stage="likelihood",
+        every={settings.validate_every: evaluate},
+        ema=EMA(generator, settings.ema),
+        seed=settings.seed,
+        precision=settings.precision,
+        checkpoint_every=settings.checkpoint_every,
+    )
+
+
+def write_samples(poet: Poet, folder: Path, step: int) -> None:
+    """A few poems of every form, half of them on given titles."""
+    folder.mkdir(exist_ok=True)
+    found = [
+        poem for form in ("wujue", "qijue", "wulv", "qilv") for title in ("春望", None)
+        for poem in poet(title, form=form, count=2, seed=0)
+    ]  # fmt: skip
+    with replacing(folder / f"step{step:06}.txt") as part:
+        part.write_text("\n\n".join(map(str, found)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
