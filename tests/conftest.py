@@ -1,14 +1,24 @@
-"""Small recordings to mix: three talkers of two corpora, two kinds of noise, a room."""
-
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 RATE = 16_000
 
 
+@pytest.fixture(autouse=True)
+def on_one_cpu_thread(monkeypatch):
+    """Bit for bit is promised on the CPU, for one number of threads; and threads that share a busy core wait in vain."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def recordings(tmp_path):
+    """To mix: three talkers of two corpora, two kinds of noise, a room."""
     rng = np.random.default_rng(0)
     time = np.arange(RATE * 2) / RATE
     for corpus, talker, files in [("read", "anna", 2), ("read", "ben", 1), ("phone", "cleo", 3)]:

@@ -137,14 +137,17 @@ def score(lines: Sequence[str], form: Form) -> Score:
         return Score(False)
     shared, ends = common_rhymes(lines), [line[-1] for line in lines[1::2]]
     rhyme = bool(shared) and len(set(ends)) == len(ends)
-    fits = {
-        template.name: sum(
+    joins = bool(shared & rhymes().get(lines[0][-1], frozenset()))
+
+    def fit(template: Template) -> tuple[int, bool]:
+        """How many of the fixed places agree; of equals the one that says rightly whether the first line rhymes."""
+        places = [
             wanted[place] in tones(line[place])
             for line, wanted in zip(lines, template.lines, strict=True)
             for place in form.fixed
-        )
-        for template in templates(form)
-    }
-    best = max(fits, key=fits.get)
-    share = fits[best] / (len(form.fixed) * form.lines)
-    return Score(True, rhyme, rhyme and any(map(is_level, shared)), share, best)
+        ]
+        return sum(places), template.first_rhymes == joins
+
+    best = max(templates(form), key=fit)
+    share = fit(best)[0] / (len(form.fixed) * form.lines)
+    return Score(True, rhyme, rhyme and any(map(is_level, shared)), share, best.name)

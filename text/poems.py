@@ -61,10 +61,10 @@ def read_corpus(folder: Path, split: str, note: Callable[[str], None] = tell) ->
             raise ValueError(f"{traditional} has {len(poems)} poems, {simplified} {len(copies)}, {meta} {len(titles)}")
         for number, (poem, copy, title) in enumerate(zip(poems, copies, titles, strict=True), 1):
             lines = split_lines(poem)
-            if len(poem) != len(copy):
-                raise ValueError(f"{simplified}, line {number}: not as long as in {traditional}")
             if not score(lines, form).shape:
                 raise ValueError(f"{traditional}, line {number}: no {name} ({form.lines} lines of {form.width})")
+            if len(poem) != len(copy):
+                raise ValueError(f"{simplified}, line {number}: not as long as in {traditional}")
             verses.append(Verse(name, clean_title(title), lines))
             pairs.update(zip(poem, copy, strict=True))
     # Where a character was simplified in several ways, the most frequent one counts.

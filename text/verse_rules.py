@@ -111,7 +111,7 @@ class VerseRules:
             allowed[same, other[same, -1]] = False
 
     def fitting(self, chosen: Tensor) -> Tensor:
-        """Which templates agree best with what was chosen so far, of which at least one always does: (rows, template)"""
+        """Which templates agree best with what was chosen so far, one at least: (rows, template)"""
         agree = torch.zeros(len(chosen), len(self.patterns), dtype=torch.int64, device=chosen.device)
         for step in range(chosen.shape[1]):
             line, place = divmod(step, self.period)
