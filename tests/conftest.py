@@ -8,7 +8,7 @@ RATE = 16_000
 
 @pytest.fixture(autouse=True)
 def on_one_cpu_thread(monkeypatch):
-    """Bit for bit is promised on the CPU, for one number of threads; and threads that share a busy core wait in vain."""
+    """Bit for bit is promised on the CPU, for one number of threads; and threads on a busy core only wait."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
