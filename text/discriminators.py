@@ -62,6 +62,7 @@ class CNNConfig:
     embedding: int = 64
     filters: tuple[tuple[int, int], ...] = FILTERS_20
     dropout: float = 0.25
+    reach: float = 1.0  # embeddings are uniform up to it at the beginning
     spread: float = 0.1  # standard deviation of the weights at the beginning
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class CNNDiscriminator(Discriminator):
         self.highway = nn.Linear(total, 2 * total)  # of each feature a gate and what goes through it
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(total, 1)
-        nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
+        nn.init.uniform_(self.embedding.weight, -config.reach, config.reach)
         for layer in [*self.filters, self.output]:
             nn.init.trunc_normal_(layer.weight, std=config.spread, a=-2 * config.spread, b=2 * config.spread)
             nn.init.constant_(layer.bias, 0.1)

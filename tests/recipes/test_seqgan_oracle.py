@@ -1,0 +1,131 @@
+"""The recipe at the smallest sizes: every system, a run that was stopped, and the table of all."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqgan.checkpoint import latest, load_weights
+from seqgan.text.networks import LSTMGenerator
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+PNG = b"\x89PNG"
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    threads = torch.get_num_threads()
+    import seqgan_oracle
+
+    yield seqgan_oracle
+    torch.set_num_threads(threads)
+
+
+def settings(recipe, run, **changes):
+    small = {"vocabulary": 40, "sequences": 320, "mle_epochs": 2, "discriminator_epochs": 1, "epochs_per_step": 1}
+    small |= {"steps": 2, "batch": 8, "rollouts": 2, "evaluate_every": 1, "threads": 1}
+    return recipe.Settings(run=run, preset="reduced", **{**small, **changes})
+
+
+def evaluations(run, stage):
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [
+        {name: value for name, value in line.items() if name != "seconds"}
+        for line in lines
+        if line["stage"] == stage and "nll_oracle" in line
+    ]
+
+
+def test_every_system_and_the_table_of_all(recipe, tmp_path, capsys):
+    start = tmp_path / "mle"
+    recipe.main(settings(recipe, start, system="mle"))
+    (likelihood,) = evaluations(start, "mle")
+    assert likelihood["step"] == 10 and {"nll_oracle", "nll_gen", "self_bleu_2"} <= likelihood.keys()
+    controls = json.loads((start / "controls.json").read_text())
+    at_one = next(point for point in controls["temperatures"] if point["temperature"] == 1)
+    for name in ("nll_oracle", "nll_gen", "self_bleu_2"):
+        assert at_one[name] == pytest.approx(likelihood[name], abs=1e-4)
+    colder = [point["nll_oracle"] for point in controls["temperatures"]]
+    assert colder[-1] < colder[0], "what is surer is likelier"
+    assert controls["oracle"]["nll_oracle"] < likelihood["nll_oracle"]
+    assert len(load_weights(start / "best.safetensors", LSTMGenerator.load(start / "best.safetensors"))) == 7
+
+    runs = [start]
+    for system in ("scheduled-sampling", "constant", "pg-bleu", "seqgan"):
+        begins = {} if system == "scheduled-sampling" else {"start": start}
+        runs.append(tmp_path / system)
+        recipe.main(settings(recipe, runs[-1], system=system, **begins))
+        if begins:
+            assert evaluations(runs[-1], "mle") == [likelihood], "the start's own"
+            assert len(evaluations(runs[-1], "adversarial")) == 2
+            assert (runs[-1] / "samples" / "adversarial-000002.txt").read_text().count("\n") == 20
+    game = evaluations(tmp_path / "seqgan", "adversarial")
+    assert 0 <= game[0]["held_out_accuracy"] <= 1
+    assert game != evaluations(tmp_path / "constant", "adversarial")
+
+    capsys.readouterr()
+    recipe.main(recipe.Settings(table=tuple(runs), run=tmp_path / "table"))
+    table = capsys.readouterr().out
+    assert table == (tmp_path / "table" / "table.md").read_text()
+    assert (tmp_path / "table" / "table.png").read_bytes().startswith(PNG)
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines()}
+    assert {"the oracle itself", "trigram, Kneser-Ney", "mle, end, temperature 0.7", "pg-bleu"} <= rows.keys()
+    assert rows["seqgan"][1] == "8.736" and float(rows["seqgan"][3]) == pytest.approx(game[-1]["nll_oracle"], abs=6e-4)
+    assert float(rows["mle"][6]) == pytest.approx(0, abs=1e-3), "likelihood lies on its own curve"
+
+
+def test_two_steps_are_one_and_one(recipe, tmp_path):
+    for run, steps in (("whole", [2]), ("parts", [1, 2])):
+        for count in steps:
+            recipe.main(settings(recipe, tmp_path / run, steps=count))
+    found = [latest(tmp_path / run / "checkpoints", "adversarial")[1]["modules"] for run in ("whole", "parts")]
+    for one, other in zip(*(torch.utils._pytree.tree_leaves(each) for each in found), strict=True):
+        assert torch.equal(one, other)
+    assert evaluations(tmp_path / "whole", "adversarial") == evaluations(tmp_path / "parts", "adversarial")
+
+
+def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
+    from seqgan_table import Curve, spread
+
+    def point(nll_gen, nll_oracle):
+        return {"nll_gen": nll_gen, "nll_oracle": nll_oracle}
+
+    hotter = [point(8.5, 11.0), point(8.2, 10.0)]
+    curve = Curve([*hotter, point(8.0, 9.0), point(9.0, 8.0), point(10.0, 7.5)])
+    assert curve.gap(point(8.5, 8.4)) == pytest.approx(-0.1), "of two points at 8.5 the colder one counts"
+    assert curve.gap(point(9.5, 8.0)) == pytest.approx(0.25)
+    assert spread([curve.gap(point(7.9, 8.0))]) == "", "where there is no control there is no gap"
+    assert spread([1.0, 2.0]) == "1.500 ± 0.707" and spread([0.25], "+.3f") == "+0.250"
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"sequences": 100}, "100 sequences are too few"),
+        ({"oracle": Path("none.npz")}, "none.npz"),
+        ({"start": Path("nowhere")}, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_told(recipe, tmp_path, changes, told):
+    with pytest.raises((ValueError, OSError), match=told):
+        recipe.main(settings(recipe, tmp_path, **changes))
+
+
+def test_a_start_of_another_seed_is_refused(recipe, tmp_path):
+    recipe.main(settings(recipe, tmp_path / "start", system="scheduled-sampling"))
+    with pytest.raises(ValueError, match="differs in seed"):
+        recipe.main(settings(recipe, tmp_path / "run", start=tmp_path / "start", seed=1))
+    with pytest.raises(ValueError, match="has no stage mle"):
+        recipe.main(settings(recipe, tmp_path / "run", start=tmp_path / "start"))
+
+
+def test_as_a_command(tmp_path):
+    command = [sys.executable, str(RECIPES / "seqgan_oracle.py"), "--table", str(tmp_path / "nothing")]
+    result = subprocess.run([*command, "--run", str(tmp_path)], capture_output=True, text=True, timeout=200)
+    assert result.returncode == 1 and "nothing" in result.stderr and result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1
