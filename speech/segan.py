@@ -52,10 +52,10 @@ class SEGANConfig:
 
 
 PAPER = SEGANConfig()
-# Half the channels, and no more than 64 of them, for training in an hour or two on a CPU. Fewer inputs to a sum need
+# A quarter of the channels, and no more than 64 of them, for training in an hour on a CPU. Fewer inputs to a sum need
 # larger weights. VoiceBank, the paper's corpus, has one level; what is mixed from many corpora has not, and a small
 # network has no capacity to spend on it.
-REDUCED = SEGANConfig(channels=(8, 16, 16, 32, 32, 64, 64, 64, 64, 64, 64), spread=0.05, level=0.1)
+REDUCED = SEGANConfig(channels=(4, 8, 8, 16, 16, 32, 32, 64, 64, 64, 64), spread=0.08, level=0.1)
 
 
 def emphasise(wave: Tensor, coefficient: float) -> Tensor:
