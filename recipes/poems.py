@@ -108,11 +108,11 @@ def main(settings: Settings) -> None:
 
 
 def write_samples(poet: Poet, folder: Path, step: int) -> None:
-    """A few poems of every form, half of them on given titles."""
+    """A few poems of every form, half of them on a given title; tone and rhyme are the network's own."""
     folder.mkdir(exist_ok=True)
     found = [
         poem for form in ("wujue", "qijue", "wulv", "qilv") for title in ("春望", None)
-        for poem in poet(title, form=form, count=2, seed=0)
+        for poem in poet(title, form=form, count=2, seed=0, rules=("form",))
     ]  # fmt: skip
     with replacing(folder / f"step{step:06}.txt") as part:
         part.write_text("\n\n".join(map(str, found)) + "\n", encoding="utf-8")

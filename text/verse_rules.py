@@ -11,7 +11,7 @@ from .meter import LEVEL, MARKS, OBLIQUE, Form, is_level, rhymes, templates, ton
 from .poems import Script
 
 RULES = ("form", "tone", "rhyme")
-LEAST_RHYMES = 16  # characters that a rhyme must have among the known ones
+LEAST_RHYMES = 16  # characters that a rhyme must have among the known ones; of fewer there is only the largest
 
 
 class VerseRules:
@@ -57,7 +57,8 @@ class VerseRules:
             for name in reading:
                 if is_level(name):
                     members[names.index(name), i] = True
-        enough = members.sum(1) >= LEAST_RHYMES
+        sizes = members.sum(1)
+        enough = sizes >= sizes.max().clamp_max(LEAST_RHYMES)
         self.rhyme = members[enough].T.contiguous()  # (vocabulary, rhyme)
         # wanted[template, line, place]: 0 level, 1 oblique, -1 free
         self.patterns = templates(form)

@@ -48,7 +48,7 @@ def poet() -> Poet:
 
 def write_corpus(folder: Path, copies: int = 1) -> None:
     for form in FORMS:
-        (folder / form).mkdir(exist_ok=True)
+        (folder / form).mkdir(parents=True, exist_ok=True)
         for split in ("train", "valid", "test"):
             stem = folder / form / split
             stem.with_suffix(".hant.txt").write_text((TRADITIONAL[form] + "\n") * copies, encoding="utf-8")
