@@ -5,8 +5,8 @@
 
 DIR holds `wujue/`, `qijue/`, `wulv/` and `qilv/` with `train`, `valid` and `test` each as `.hant.txt` (one poem a
 line), `.hans.txt` (the simplified copy, line for line) and `.meta.tsv` (with a column title). Interrupted anywhere, the
-same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which `generate-poem --model`
-takes.
+same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which `generate-poem`
+takes as its `--model`.
 """
 
 from __future__ import annotations
