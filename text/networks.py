@@ -88,6 +88,14 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
             part.dropout = rate
 
 
+LARGEST = 2**28  # parameters: settings may come with somebody's weights, and more must not be allocated for them
+
+
+def check_size(config: object, parameters: int) -> None:
+    if not 0 < parameters <= LARGEST:
+        raise ValueError(f"a generator has 1 to {LARGEST:,} parameters, not {parameters:,}: {config}")
+
+
 @dataclass(frozen=True)
 class LSTMConfig:
     """The defaults are SeqGAN's generator on the synthetic oracle (Yu et al. 2017, section 5)."""
@@ -99,6 +107,10 @@ class LSTMConfig:
     dropout: float = 0.0  # on embeddings, between layers and on features
     start: int = 0  # the token that every sequence begins after
     spread: float = 0.1  # standard deviation of embeddings and output weights at the beginning
+
+    def __post_init__(self) -> None:
+        both = self.embedding + self.hidden
+        check_size(self, self.vocabulary * both + 4 * self.hidden * (both + (self.layers - 1) * 2 * self.hidden))
 
 
 class LSTMGenerator(Generator):
@@ -144,6 +156,8 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"the width {self.width} cannot be shared out among {self.heads} heads")
+        a_layer = (4 + 2 * self.expansion) * self.width**2
+        check_size(self, (self.vocabulary + self.length) * self.width + self.layers * a_layer)
 
 
 class Block(nn.Module):

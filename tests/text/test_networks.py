@@ -180,3 +180,17 @@ def test_the_papers_generator():
     model = LSTMGenerator()
     assert model.embedding.weight.shape == (5000, 32) and model.output.weight.shape == (5000, 32)
     assert model.lstm.hidden_size == 32 and model.lstm.num_layers == 1
+
+
+@pytest.mark.parametrize(
+    "config, sizes",
+    [
+        (LSTMConfig, {"hidden": 1 << 20}),
+        (LSTMConfig, {"layers": 1 << 20}),
+        (TransformerConfig, {"width": 1 << 20}),
+        (TransformerConfig, {"vocabulary": 1 << 40}),
+    ],
+)
+def test_sizes_that_no_generator_has_are_refused(config, sizes):
+    with pytest.raises(ValueError, match="parameters"):
+        config(**sizes)
