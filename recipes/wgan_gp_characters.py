@@ -1,0 +1,277 @@
+"""Trains WGAN-GP on lines of characters (Gulrajani et al. 2017), or an ordinary classifier in its critic's place.
+
+    python recipes/wgan_gp_characters.py --data DIR                                        # the paper's setting
+    python recipes/wgan_gp_characters.py --data DIR --preset reduced                       # a small one, for a CPU
+    python recipes/wgan_gp_characters.py --data DIR --preset reduced --game classifier     # the control
+    python recipes/wgan_gp_characters.py --compare RUN RUN                                 # runs on the same axes
+
+DIR has one file train*.txt and one valid*.txt, gzipped or not, with one line of text a line; a single FILE does as
+well. Lines are filled up with spaces to --length characters. Every --evaluate-every iterations lines are written to
+samples/, and to metrics.jsonl the Jensen-Shannon divergence (bits) of their n-grams, n = 1 to 4, from those of held-out
+lines. It falls with the number of lines: references.json has it for as many real lines and as many of a trigram model.
+
+Interrupted anywhere, the same command goes on from the last checkpoint. The run's folder then holds
+`generator.safetensors`, which `generate-sentences --model` takes, and `curves.png`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from seqgan.checkpoint import replacing
+from seqgan.objectives import NonSaturating, Wasserstein
+from seqgan.recipe import run
+from seqgan.text.data import read_lines
+from seqgan.text.metrics import js_divergence, ngram_counts
+from seqgan.text.ngrams import KneserNey
+from seqgan.text.seqgan import Sequences
+from seqgan.text.vocabulary import Symbols
+from seqgan.text.wgan_gp import FILL, CharacterGenerator, Critic, WGANConfig, encode, phases
+from seqgan.training import Stream, fit
+
+ORDERS = (1, 2, 3, 4)  # of the n-grams
+SHOWN = 100  # lines in a file of samples
+
+
+@dataclass(frozen=True)
+class Preset:
+    width: int
+    critic_steps: int
+    steps: int
+
+
+PRESETS = {
+    "paper": Preset(width=512, critic_steps=10, steps=200_000),
+    "reduced": Preset(width=128, critic_steps=5, steps=5_000),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path | None = None
+    """Folder or file of lines, see above."""
+    held_out: Path | None = None
+    """File of lines to compare with; by default the folder's valid*.txt, the file beside FILE whose name has valid for
+    train, or every 20th line of FILE, which is then not trained on."""
+    run: Path = Path("runs/wgan_gp_characters")
+    """Folder of this run; with --compare, of curves.png."""
+    preset: Literal["paper", "reduced"] = "paper"
+    game: Literal["wgan-gp", "classifier"] = "wgan-gp"
+    """classifier: the non-saturating game of Goodfellow et al. 2014, without penalty."""
+    width: int | None = None
+    """Of both networks; by default the preset's, as are the next two."""
+    critic_steps: int | None = None
+    """In an iteration; for the classifier by default 1, which gives the generator its best chance."""
+    steps: int | None = None
+    """Iterations, each with one step of the generator."""
+    batch: int = 64
+    learning_rate: float = 1e-4
+    penalty: float = 10.0
+    """Weight of the gradient penalty."""
+    length: int = 32
+    """Characters of a line."""
+    longer: Literal["skip", "cut"] = "skip"
+    """What becomes of longer lines: they are skipped and counted, or cut into pieces of this length."""
+    samples: int | None = None
+    """Lines that are generated for an evaluation; by default as many as there are held-out ones."""
+    evaluate_every: int = 100
+    checkpoint_every: int = 100
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    compare: tuple[Path, ...] = ()
+    """Do not train: draw these runs on the same axes."""
+
+
+def main(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)  # probabilities that become denormal numbers make a CPU many times slower
+    settings.run.mkdir(parents=True, exist_ok=True)
+    if not settings.compare:
+        train(settings)
+    runs = settings.compare or (settings.run,)
+    draw_curves(settings.run / "curves.png", runs)
+    print(table(runs), end="")
+
+
+def train(settings: Settings) -> None:
+    training, held_out = read_data(settings)
+    preset, folder = PRESETS[settings.preset], settings.run
+    steps = settings.steps or preset.steps
+    critic_steps = settings.critic_steps or (preset.critic_steps if settings.game == "wgan-gp" else 1)
+    config = WGANConfig(Symbols.build(training).symbols, settings.length, width=settings.width or preset.width)
+    tokens, measure = encode(training, config), Divergence(held_out)
+    samples = settings.samples or len(held_out)
+    with replacing(folder / "config.json") as part:
+        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    if not (folder / "references.json").exists():
+        with replacing(folder / "references.json") as part:
+            rows = references(training, tokens, config, measure, samples)
+            part.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    torch.manual_seed(settings.seed)
+    generator, critic = CharacterGenerator(config), Critic(config)
+    optimizers = [
+        torch.optim.Adam(player.parameters(), settings.learning_rate, betas=(0.5, 0.9))
+        for player in (generator, critic)
+    ]
+    if settings.game == "wgan-gp":
+        objective, weight = Wasserstein(), settings.penalty
+    else:
+        objective, weight = NonSaturating(), 0.0
+
+    def evaluate(step: int) -> dict[str, float]:
+        lines = generator.write(samples, torch.Generator().manual_seed(settings.seed))
+        write_samples(folder / "samples" / f"step{step:06}.txt", lines[:SHOWN])
+        generator.save(folder / "generator.safetensors")
+        return {f"validation/{name}": value for name, value in measure(lines).items()}
+
+    fit(
+        phases(generator, critic, *optimizers, objective=objective, weight=weight, critic_steps=critic_steps),
+        Stream(Sequences(tokens, settings.seed), settings.batch),
+        steps,
+        folder,
+        every={settings.evaluate_every: evaluate} | ({steps: evaluate} if steps % settings.evaluate_every else {}),
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+    )
+
+
+def read_data(settings: Settings) -> tuple[list[str], list[str]]:
+    """Lines for training and held-out ones, each of exactly `length` characters."""
+    if settings.data is None:
+        raise ValueError("--data FILE_OR_DIR is needed: lines of text")
+    folder = settings.data.is_dir()
+    source = only_file(settings.data, "train") if folder else settings.data
+    valid = settings.held_out or (only_file(settings.data, "valid") if folder else beside(source))
+    lines = read(source, settings)
+    if valid is not None:
+        return lines, read(valid, settings)
+    if len(lines) < 20:
+        raise ValueError(f"{source} has {len(lines)} lines, too few to hold some out; name others with --held-out FILE")
+    return [line for i, line in enumerate(lines, 1) if i % 20], lines[19::20]
+
+
+def only_file(folder: Path, part: str) -> Path:
+    found = [path for suffix in (".txt", ".txt.gz") for path in sorted(folder.glob(f"{part}*{suffix}"))]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise ValueError(
+            f"{folder} is to have one file {part}*.txt or .txt.gz, it has {names}; give a file by its name"
+        )
+    return found[0]
+
+
+def beside(source: Path) -> Path | None:
+    """The file of the same folder that has valid for train in its name."""
+    name = source.name.replace("train", "valid")
+    names = {name, name.removesuffix(".gz"), name.removesuffix(".gz") + ".gz"} - {source.name}
+    return next(
+        (path for path in sorted(map(source.with_name, names)) if "train" in source.name and path.exists()), None
+    )
+
+
+def read(path: Path, settings: Settings) -> list[str]:
+    length = settings.length
+    if settings.longer == "skip":
+        lines = read_lines(path, length)
+    else:
+        lines = [line[i : i + length] for line in read_lines(path) for i in range(0, len(line), length)]
+    return [line.ljust(length, FILL) for line in lines]
+
+
+class Divergence:
+    """Of lines from the held-out ones: js1 to js4, and the share of different lines, which is low after a collapse."""
+
+    def __init__(self, held_out: Sequence[str]):
+        self.counts = {n: ngram_counts(held_out, n) for n in ORDERS}
+
+    def __call__(self, lines: Sequence[str]) -> dict[str, float]:
+        found = {f"js{n}": js_divergence(ngram_counts(lines, n), counts) for n, counts in self.counts.items()}
+        return found | {"distinct": len(set(lines)) / len(lines)}
+
+
+def references(
+    training: Sequence[str], tokens: torch.Tensor, config: WGANConfig, measure: Callable, samples: int
+) -> dict[str, dict[str, float]]:
+    """What real lines of the training set come to, and those of a trigram model."""
+    chosen = np.random.default_rng(0).permutation(len(training))[:samples]
+    model = KneserNey(tokens.numpy(), vocabulary_size=len(config.vocabulary))
+    trigram = model.sample(samples, config.length, seed=0)
+    return {
+        "real": measure([training[i] for i in chosen]),
+        "trigram": measure(["".join(config.vocabulary[token] for token in row) for row in trigram]),
+    }
+
+
+def write_samples(path: Path, lines: Sequence[str]) -> None:
+    with replacing(path) as part:
+        part.write_text("".join(line.rstrip(FILL) + "\n" for line in lines), encoding="utf-8")
+
+
+def table(runs: Sequence[Path]) -> str:
+    """The references of the first run, and the last evaluation of each."""
+    rows = read_references(runs)
+    names = list(rows["real"])
+    for folder in runs:
+        last = [line for line in read_metrics(folder) if "validation/js4" in line][-1]
+        rows[f"{folder}, {last['step']} iterations"] = {name: last[f"validation/{name}"] for name in names}
+    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines += [f"| {label} | {' | '.join(f'{row[name]:.3f}' for name in names)} |" for label, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def read_references(runs: Sequence[Path]) -> dict[str, dict[str, float]]:
+    found = [json.loads((folder / "references.json").read_text(encoding="utf-8")) for folder in runs]
+    for folder, rows in zip(runs, found, strict=True):
+        if rows != found[0]:
+            print(
+                f"{folder} was measured against other lines than {runs[0]}, whose references these are", file=sys.stderr
+            )
+    return found[0]
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def draw_curves(path: Path, runs: Sequence[Path]) -> None:
+    """JS-4 beside the references, and how the game goes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(16, 4), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = {
+        "validation/js4": "JS of 4-grams from held-out lines (bits)",
+        "critic/distance": "E D(x) - E D(G(z))",
+        "critic/accuracy": "pairs in which D prefers the real line",
+        "generator/gradient_norm": "length of the generator's gradient",
+    }
+    axes = dict(zip(panels, figure.subplots(1, len(panels)), strict=True))
+    for folder in runs:
+        lines = read_metrics(folder)
+        for name, axis in axes.items():
+            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+            axis.plot(*zip(*points, strict=True), label=str(folder) if len(runs) > 1 else None)
+    for name, title in panels.items():
+        axes[name].set(title=title, xlabel="iteration")
+    for (label, row), style in zip(read_references(runs).items(), ("--", ":"), strict=True):
+        axes["validation/js4"].axhline(row["js4"], color="grey", linestyle=style, label=label)
+    axes["validation/js4"].set(ylim=(0, 1))
+    axes["validation/js4"].legend()
+    axes["generator/gradient_norm"].set(yscale="log")
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
