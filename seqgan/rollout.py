@@ -44,17 +44,22 @@ class Path:
 
 
 @torch.no_grad()
-def play(policy: Policy, prompt: Tensor, length: int, sample: Sample, state: State | None = None) -> Path:
-    """Samples `length` tokens after `prompt` (batch, prompt time), which may be no more than the start token."""
+def play(
+    policy: Policy, prompt: Tensor, length: int, sample: Sample, state: State | None = None, keep: bool = True
+) -> Path:
+    """Samples `length` tokens after `prompt` (batch, prompt time), which may be no more than the start token.
+
+    keep: whether the path has its states, which of a Transformer grow with the square of the length.
+    """
     features, state = policy(prompt, state)
-    read, states, chosen = [features[:, -1]], [state], prompt[:, :0]
+    read, states, chosen = [features[:, -1]], [state] if keep else [], prompt[:, :0]
     for step in range(length):
         token = sample(read[-1], chosen)[:, None]
         chosen = torch.cat([chosen, token], 1)
         if step < length - 1:
             features, state = policy(token, state)
             read.append(features[:, 0])
-            states.append(state)
+            states += [state] if keep else []
     return Path(chosen, torch.stack(read, 1), states)
 
 

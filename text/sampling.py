@@ -91,17 +91,19 @@ class Sampler:
     def propose(self, features: Tensor, allowed: Tensor | None) -> tuple[Tensor, Tensor]:
         """A token for each row, and whether it may be kept; both (rows,)."""
         uniform = torch.rand(len(features), 3, generator=self.generator, device=features.device)
-        size = ROWS if features.device.type == "cpu" else len(features)
-        blocks, insides = [], []
+        size = 2 * ROWS if features.device.type == "cpu" else len(features)
+        found = []
         for begin in range(0, len(features), size):
             part = slice(begin, begin + size)
             logits = self.logits(features[part]).float()
             if allowed is not None:
                 logits = rule_out(logits, allowed[part])
-            block, inside = choose_block(powers(self.sampling(logits)), uniform[part, :1])
-            blocks.append(block)
-            insides.append(inside)
-        block, inside = torch.cat(blocks), torch.cat(insides)
+            logits = self.sampling(logits)
+            highest = logits.amax(1, keepdim=True)
+            found.append((highest, *choose_block(powers(logits, highest), uniform[part, :1])))
+        highest, block, inside = (torch.cat(parts) for parts in zip(*found, strict=True))
+        if not highest.isfinite().all():
+            raise ValueError("the logits to choose by are not finite")
         place = first_above(inside.view(torch.float32), uniform[:, 1:2])
         # A float's bits are its exponent and, in the lower 23, how far it is to the next power of 2.
         drawn = inside.gather(1, place)[:, 0]
@@ -110,17 +112,15 @@ class Sampler:
         return (block + place)[:, 0], (drawn > 0) & (uniform[:, 2] < fraction.exp2() / (1 + fraction))
 
 
-def powers(logits: Tensor) -> Tensor:
-    """exp(logits - their maximum), with lines between the powers of 2: (rows, vocabulary) int32, the bits of float32.
+def powers(logits: Tensor, highest: Tensor) -> Tensor:
+    """exp(logits - highest), with lines between the powers of 2: (rows, vocabulary) int32, the bits of float32.
 
     The bits of a float, read as a whole number, are about 2^23 times its logarithm (Schraudolph 1999).
     """
-    highest = logits.amax(1, keepdim=True)
-    if not highest.isfinite().all():
-        raise ValueError("the logits to choose by are not finite")
     nat = 2**23 / math.log(2)
     bits = torch.add(127 * 2**23 - highest * nat, logits, alpha=nat)  # 127 is the exponent of 1
-    return bits.clamp_min_(0).to(torch.int32)  # below 1e-38, and where ruled out: 0
+    bits.clamp_min_(0)  # below 1e-38, and where ruled out
+    return bits.view(torch.int32).copy_(bits)  # in its own place, which is nearest
 
 
 def choose_block(bits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,12 +158,13 @@ def sample(
     generator: torch.Generator | None = None,
     sampling: Sampling = Sampling(),
     mask: Mask | None = None,
-    batch: int = 1024,
+    batch: int = 2048,
 ) -> Tensor:
     """`count` sequences from the start token on: (count, length), made `batch` at a time."""
     sampler = Sampler(model.logits, generator, sampling, mask)
     parts = [
-        play(model, model.start(min(batch, count - begin)), length, sampler).tokens for begin in range(0, count, batch)
+        play(model, model.start(min(batch, count - begin)), length, sampler, keep=False).tokens
+        for begin in range(0, count, batch)
     ]
     return torch.cat(parts)
 

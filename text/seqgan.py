@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from itertools import repeat
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 from seqgan.objectives import NonSaturating
 from seqgan.policy import Baseline, NoBaseline, entropy_bonus, reinforce
-from seqgan.rollout import Path, follow, play, rollout_values
+from seqgan.rollout import follow, play, rollout_values
 from seqgan.training import Phase, Turn, shuffled
 
 from .discriminators import CNNDiscriminator, Discriminator
@@ -32,12 +32,12 @@ from .networks import Generator, LSTMConfig, LSTMGenerator, likelihood, without_
 from .sampling import Sampler, sample
 
 Reward = Callable[[Tensor], Tensor]  # tokens (rows, time) -> (rows,), of whole sequences
-Judge = Callable[[Path, torch.Generator], Tensor]  # a sampled path -> what each of its choices was worth, (batch, time)
+Judge = Callable[[Tensor, torch.Generator], Tensor]  # tokens (batch, time) -> what each was worth, (batch, time)
 
 GATES = {"i": "i", "f": "f", "c": "g", "og": "o"}  # the oracle's names of the gates, and torch's order
 
 
-def oracle(path: str | File) -> LSTMGenerator:
+def oracle(path: str | Path) -> LSTMGenerator:
     """The paper's synthetic oracle, an LSTM with random weights whose arrays are in an .npz file.
 
     g_embeddings (vocabulary, embedding); for each gate g of i, f, og and c the arrays Wg (embedding, hidden),
@@ -184,9 +184,9 @@ def scheduled_sampling(
     return Phase("generator", [generator], optimizer, loss, clip=clip)
 
 
-def constant(path: Path, random: torch.Generator) -> Tensor:
+def constant(tokens: Tensor, random: torch.Generator) -> Tensor:
     """The control: every choice was worth 1. What this changes is due to no discriminator."""
-    return torch.ones(path.tokens.shape, device=path.tokens.device)
+    return torch.ones(tokens.shape, device=tokens.device)
 
 
 def by_rollouts(policy: Generator, reward: Reward, count: int) -> Judge:
@@ -195,12 +195,12 @@ def by_rollouts(policy: Generator, reward: Reward, count: int) -> Judge:
     With count 0 each choice answers for its own sequence, as in REINFORCE without rollouts.
     """
 
-    def judge(path: Path, random: torch.Generator) -> Tensor:
+    def judge(tokens: Tensor, random: torch.Generator) -> Tensor:
         if count == 0:
-            return reward(path.tokens)[:, None].expand(path.tokens.shape)
+            return reward(tokens)[:, None].expand(tokens.shape)
         with without_dropout(policy):
-            led = follow(policy, policy.start(len(path.tokens)), path.tokens)
-            return rollout_values(policy, led, Sampler(policy.logits, random), count, reward)
+            path = follow(policy, policy.start(len(tokens)), tokens)
+            return rollout_values(policy, path, Sampler(policy.logits, random), count, reward)
 
     return judge
 
@@ -226,10 +226,11 @@ def policy_gradient(
 
     def loss(turn: Turn) -> dict[str, Tensor]:
         with without_dropout(generator):
-            path = play(generator, generator.start(batch), length, Sampler(generator.logits, turn.generator))
-            values = judge(path, turn.generator)
-            features = generator.read(path.tokens)
-            log_probabilities = likelihood(generator, features, path.tokens)
+            sampler = Sampler(generator.logits, turn.generator)
+            tokens = play(generator, generator.start(batch), length, sampler, keep=False).tokens
+            values = judge(tokens, turn.generator)
+            features = generator.read(tokens)
+            log_probabilities = likelihood(generator, features, tokens)
         turn.log("reward", values.mean())
         turn.log("nll_of_own", -log_probabilities.mean())
         terms = {"policy": reinforce(log_probabilities, values - baseline(features, values))}

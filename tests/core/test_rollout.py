@@ -65,6 +65,11 @@ def test_play_is_reading_from_the_beginning():
         torch.testing.assert_close(again, features[:, t + 1 :])
 
 
+def test_states_need_not_be_kept():
+    path, slim = (play(reader, start(), TIME, choose, keep=keep) for keep in (True, False))
+    assert torch.equal(slim.tokens, path.tokens) and len(path.states) == TIME and not slim.states
+
+
 def test_a_longer_prompt_and_an_earlier_state_are_gone_on_from():
     prompt = torch.randint(TOKENS, (BATCH, 4), generator=torch.Generator().manual_seed(0))
     whole = play(reader, prompt, TIME, choose)

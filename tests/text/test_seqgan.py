@@ -10,7 +10,6 @@ from torch.utils.data import default_collate
 from seqgan.checkpoint import latest
 from seqgan.game import Turn
 from seqgan.policy import LearnedValue, MovingAverage, reinforce
-from seqgan.rollout import follow
 from seqgan.text.discriminators import CNNConfig, CNNDiscriminator, RecurrentConfig, RecurrentDiscriminator
 from seqgan.text.metrics import References
 from seqgan.text.networks import LSTMConfig, LSTMGenerator
@@ -237,29 +236,25 @@ def test_scheduled_sampling_mixes_by_its_probability():
 # Rewards
 
 
-def some_path(generator, batch=4):
-    return follow(generator, generator.start(batch), some_tokens(batch))
-
-
 def test_the_constant_reward_is_1_whatever_was_chosen():
-    assert constant(some_path(small_generator()), torch.Generator()).tolist() == [[1.0] * LENGTH] * 4
+    assert constant(some_tokens(), torch.Generator()).tolist() == [[1.0] * LENGTH] * 4
 
 
 def test_without_rollouts_each_choice_answers_for_its_sequence():
-    path = some_path(small_generator())
-    found = by_rollouts(small_generator(), lambda tokens: tokens[:, -1] * 2.0, 0)(path, torch.Generator())
-    assert torch.equal(found, path.tokens[:, -1:].expand(-1, LENGTH) * 2.0)
+    tokens = some_tokens()
+    found = by_rollouts(small_generator(), lambda tokens: tokens[:, -1] * 2.0, 0)(tokens, torch.Generator())
+    assert torch.equal(found, tokens[:, -1:].expand(-1, LENGTH) * 2.0)
 
 
 def test_rollouts_go_on_under_their_own_policy():
-    """That of the rollouts always chooses 4, the path is another's: Q counts the 4s so far and all that follow."""
+    """It always chooses 4, who wrote the tokens did not: Q counts the 4s so far and all that follow."""
     policy = small_generator(dropout=0.9)
     with torch.no_grad():
         policy.output.bias[4] = 100.0
-    path = some_path(small_generator(seed=1))
+    tokens = some_tokens()
     judge = by_rollouts(policy.train(), lambda tokens: (tokens == 4).sum(1).float(), 3)
-    found = judge(path, torch.Generator().manual_seed(0))
-    expected = (path.tokens == 4).cumsum(1) + torch.arange(LENGTH - 1, -1, -1)
+    found = judge(tokens, torch.Generator().manual_seed(0))
+    expected = (tokens == 4).cumsum(1) + torch.arange(LENGTH - 1, -1, -1)
     assert torch.equal(found, expected.float())
 
 
@@ -280,17 +275,17 @@ def test_bleu_of_single_sequences():
 # The players' turns
 
 
-def token_4(path, random):
-    return (path.tokens == 4).float()
+def token_4(tokens, random):
+    return (tokens == 4).float()
 
 
 def test_the_generators_gradient_is_that_of_what_it_sampled():
     generator = small_generator(dropout=0.5)
     seen = []
 
-    def judge(path, random):
-        seen.append(path.tokens)
-        return token_4(path, random) + torch.arange(LENGTH)
+    def judge(tokens, random):
+        seen.append(tokens)
+        return token_4(tokens, random) + torch.arange(LENGTH)
 
     now = turn()
     terms = policy_gradient(generator, adam(generator), judge, batch=3, length=LENGTH).loss(now)
