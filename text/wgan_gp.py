@@ -21,6 +21,7 @@ from seqgan.objectives import Objective
 from seqgan.penalties import gradient_penalty
 from seqgan.training import Phase, Turn
 
+from .networks import check_size
 from .vocabulary import Symbols
 
 FILL = " "  # what a line is filled up with; it is a character like any other
@@ -42,6 +43,12 @@ class WGANConfig:
         if not self.vocabulary:
             raise ValueError("a vocabulary has at least one character")
         Symbols(self.vocabulary)  # raises where these are no characters, or one of them twice
+        a_block = 2 * self.kernel * self.width**2
+        dense = self.latent * self.length * self.width
+        check_size(
+            f"width {self.width}, length {self.length}, {self.blocks} blocks",
+            dense + self.blocks * a_block + len(self.vocabulary) * self.width,
+        )
 
 
 class CharacterGenerator(nn.Module):

@@ -149,6 +149,11 @@ def test_what_is_no_vocabulary(vocabulary):
         WGANConfig(vocabulary)
 
 
+def test_settings_that_would_take_all_memory():
+    with pytest.raises(ValueError, match="parameters"):
+        small(width=2**20)
+
+
 def test_a_file_has_the_vocabulary(tmp_path):
     config = small("春夏 秋冬\"'", length=5)
     torch.manual_seed(0)
