@@ -106,13 +106,13 @@ def main(settings: Settings) -> None:
         ratio = theirs / ours if theirs > ours else ours / theirs
         print(f"| {name} | {ours:.2f} | {beside} | {theirs:.2f} | {ratio:.2f} |", flush=True)
 
-    few = max(BATCH, round(share * SEQUENCES) // BATCH * BATCH)
+    many, few = 2048, max(BATCH, round(share * SEQUENCES) // BATCH * BATCH)
     row(
         f"sampling {SEQUENCES:,} sequences",
-        lambda: sample(generator, SEQUENCES, LENGTH, generator=random),
+        lambda: sample(generator, many, LENGTH, generator=random),
         f"loop around torch.multinomial, {BATCH} at a time",
         lambda: plain_loop(generator, few, random),
-        1,
+        SEQUENCES / many,
         SEQUENCES / few,
     )
 
@@ -144,11 +144,13 @@ def main(settings: Settings) -> None:
 
 @torch.no_grad()
 def plain_loop(generator: LSTMGenerator, count: int, random: torch.Generator) -> None:
+    """As TextGAN-PyTorch samples: log_softmax, exp, torch.multinomial."""
     for _ in range(0, count, BATCH):
         token, state = generator.start(BATCH), None
         for _ in range(LENGTH):
             features, state = generator(token, state)
-            token = torch.multinomial(generator.logits(features[:, 0]).softmax(1), 1, generator=random)
+            log_probabilities = generator.logits(features[:, 0]).log_softmax(1)
+            token = torch.multinomial(log_probabilities.exp(), 1, generator=random)
 
 
 def by_turns(functions: Sequence[Callable[[], object]], scales: Sequence[float], repeats: int) -> list[float]:
