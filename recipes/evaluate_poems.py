@@ -24,8 +24,8 @@ from seqgan.text.meter import FORMS, Form, join_lines, score
 from seqgan.text.metrics import References, distinct
 from seqgan.text.ngrams import KneserNey
 from seqgan.text.poem_game import perplexity
-from seqgan.text.poems import Script, Verse, read_corpus
-from seqgan.text.poet import LONGEST_TITLE, Poet
+from seqgan.text.poems import LONGEST_TITLE, Script, Verse, read_corpus
+from seqgan.text.poet import Poet
 from seqgan.text.sampling import Sampling
 from seqgan.text.verse_rules import RULES
 

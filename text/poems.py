@@ -25,6 +25,7 @@ from .vocabulary import END, UNKNOWN, Symbols, to_batch
 
 SIGNS = dict(zip(FORMS, "1234", strict=True))  # of the forms, which are no characters of a poem
 STROKE = "/"  # between title and poem
+LONGEST_TITLE = 16  # characters
 HAN = re.compile("[\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
 NOTES = re.compile("[（(【〔〖〈《].*?[）)】〕〗〉》]")
 
@@ -128,8 +129,9 @@ class Script:
         return head + ids + self.vocabulary.encode(STROKE)
 
     def encode(self, verse: Verse) -> list[int]:
-        """Prompt, poem, END."""
-        return self.prompt(verse.form, verse.title) + self.vocabulary.encode(join_lines(verse.lines)) + [END]
+        """Prompt, poem, END. Of a longer title only the beginning: that is a story rather than a title."""
+        prompt = self.prompt(verse.form, verse.title[:LONGEST_TITLE])
+        return [*prompt, *self.vocabulary.encode(join_lines(verse.lines)), END]
 
     def text(self, ids: Sequence[int]) -> str:
         """Traditional text of characters and marks."""
@@ -139,13 +141,11 @@ class Script:
 class PoemBatches:
     """Poems in an order of its own in each epoch, batches of similar length: `data` for `seqgan.training.fit`.
 
-    A batch is tokens (batch, time), filled up with PAD: a function of (seed, its number). Titles of more than
-    `longest_title` characters are cut there, since those are stories rather than titles.
+    A batch is tokens (batch, time), filled up with PAD: a function of (seed, its number).
     """
 
-    def __init__(self, script: Script, verses: Sequence[Verse], batch: int, seed: int = 0, longest_title: int = 16):
-        shortened = (Verse(verse.form, verse.title[:longest_title], verse.lines) for verse in verses)
-        self.rows = [script.encode(verse) for verse in shortened]
+    def __init__(self, script: Script, verses: Sequence[Verse], batch: int, seed: int = 0):
+        self.rows = [script.encode(verse) for verse in verses]
         self.batch, self.seed = batch, seed
         self.batches = -(-len(self.rows) // batch)  # of an epoch
 

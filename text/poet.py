@@ -16,14 +16,13 @@ from seqgan.rollout import play
 
 from .meter import FORMS, MARKS, Form, common_rhymes, is_level, show_tones, split_lines, tones
 from .networks import GENERATORS, Generator
-from .poems import HAN, STROKE, Script
+from .poems import HAN, LONGEST_TITLE, STROKE, Script
 from .sampling import Sampler, Sampling
 from .verse_rules import RULES, VerseRules
 from .vocabulary import PAD, START, UNKNOWN
 
 FORMAT = "seqgan.text.poet/1"
 SCRIPTS = ("simplified", "traditional")
-LONGEST_TITLE = 16  # characters; longer ones were not seen in training
 LONGEST_OWN_TITLE = 8
 LONGEST = 80  # tokens of a poem whose form is not held
 # Chosen on validation titles, see the model card.

@@ -54,6 +54,8 @@ def test_script():
     ids = SCRIPT.encode(verse)
     assert ids[-1] == END and len(ids) == 1 + 4 + 1 + 24 + 1
     assert SCRIPT.text(ids) == "1登鸛雀樓/白日依山盡，黃河入海流。欲窮千里目，更上一層樓。"
+    story = Verse("wujue", "登" * 90, verse.lines)
+    assert len(SCRIPT.encode(story)) == 1 + 16 + 1 + 24 + 1
     counted = verse_mask(torch.tensor([[*ids, PAD]]), SCRIPT)
     assert counted.sum() == 20 and not counted[0, :6].any()
 

@@ -5,7 +5,16 @@ import torch
 
 from seqgan.text.data import read_lines
 from seqgan.text.vocabulary import (
-    END, PAD, REPLACEMENT, SPECIALS, START, UNKNOWN, Pieces, Symbols, load_vocabulary, to_batch,
+    END,
+    PAD,
+    REPLACEMENT,
+    SPECIALS,
+    START,
+    UNKNOWN,
+    Pieces,
+    Symbols,
+    load_vocabulary,
+    to_batch,
 )  # fmt: skip
 
 LINES = ["the cat sat on the mat", "a dog sat on a log", "the end </s> <unk> <pad>"]
