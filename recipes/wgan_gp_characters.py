@@ -40,6 +40,8 @@ from seqgan.training import Stream, fit
 ORDERS = (1, 2, 3, 4)  # of the n-grams
 SHOWN = 100  # lines in a file of samples
 
+Rows = dict[str, dict[str, float]]  # label: measures by name
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -99,8 +101,9 @@ def main(settings: Settings) -> None:
     if not settings.compare:
         train(settings)
     runs = settings.compare or (settings.run,)
-    draw_curves(settings.run / "curves.png", runs)
-    print(table(runs), end="")
+    rows = read_references(runs)
+    draw_curves(settings.run / "curves.png", runs, rows)
+    print(table(runs, rows), end="")
 
 
 def train(settings: Settings) -> None:
@@ -201,7 +204,7 @@ class Divergence:
 
 def references(
     training: Sequence[str], tokens: torch.Tensor, config: WGANConfig, measure: Callable, samples: int
-) -> dict[str, dict[str, float]]:
+) -> Rows:
     """What real lines of the training set come to, and those of a trigram model."""
     chosen = np.random.default_rng(0).permutation(len(training))[:samples]
     model = KneserNey(tokens.numpy(), vocabulary_size=len(config.vocabulary))
@@ -217,10 +220,9 @@ def write_samples(path: Path, lines: Sequence[str]) -> None:
         part.write_text("".join(line.rstrip(FILL) + "\n" for line in lines), encoding="utf-8")
 
 
-def table(runs: Sequence[Path]) -> str:
-    """The references of the first run, and the last evaluation of each."""
-    rows = read_references(runs)
-    names = list(rows["real"])
+def table(runs: Sequence[Path], rows: Rows) -> str:
+    """The references, and the last evaluation of each run."""
+    rows, names = dict(rows), list(rows["real"])
     for folder in runs:
         last = [line for line in read_metrics(folder) if "validation/js4" in line][-1]
         rows[f"{folder}, {last['step']} iterations"] = {name: last[f"validation/{name}"] for name in names}
@@ -229,7 +231,8 @@ def table(runs: Sequence[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_references(runs: Sequence[Path]) -> dict[str, dict[str, float]]:
+def read_references(runs: Sequence[Path]) -> Rows:
+    """Those of the first run."""
     found = [json.loads((folder / "references.json").read_text(encoding="utf-8")) for folder in runs]
     for folder, rows in zip(runs, found, strict=True):
         if rows != found[0]:
@@ -243,20 +246,20 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def draw_curves(path: Path, runs: Sequence[Path]) -> None:
-    """JS-4 beside the references, and how the game goes."""
+def draw_curves(path: Path, runs: Sequence[Path], rows: Rows) -> None:
+    """Divergences beside the references, and how the game goes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(16, 4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(16, 8), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = {
-        "validation/js4": "JS of 4-grams from held-out lines (bits)",
+    divergences = {f"validation/js{n}": f"JS of {n}-grams from held-out lines (bits)" for n in (4, 2, 1)}
+    panels = divergences | {
         "critic/distance": "E D(x) - E D(G(z))",
         "critic/accuracy": "pairs in which D prefers the real line",
         "generator/gradient_norm": "length of the generator's gradient",
     }
-    axes = dict(zip(panels, figure.subplots(1, len(panels)), strict=True))
+    axes = dict(zip(panels, figure.subplots(2, 3).flat, strict=True))
     for folder in runs:
         lines = read_metrics(folder)
         for name, axis in axes.items():
@@ -264,10 +267,11 @@ def draw_curves(path: Path, runs: Sequence[Path]) -> None:
             axis.plot(*zip(*points, strict=True), label=str(folder) if len(runs) > 1 else None)
     for name, title in panels.items():
         axes[name].set(title=title, xlabel="iteration")
-    for (label, row), style in zip(read_references(runs).items(), ("--", ":"), strict=True):
-        axes["validation/js4"].axhline(row["js4"], color="grey", linestyle=style, label=label)
-    axes["validation/js4"].set(ylim=(0, 1))
-    axes["validation/js4"].legend()
+    for name in divergences:
+        for (label, row), style in zip(rows.items(), ("--", ":"), strict=True):
+            axes[name].axhline(row[name.removeprefix("validation/")], color="grey", linestyle=style, label=label)
+        axes[name].set(ylim=(0, 1))
+        axes[name].legend()
     axes["generator/gradient_norm"].set(yscale="log")
     with replacing(path) as part:
         figure.savefig(part, format="png")
