@@ -269,7 +269,7 @@ def draw_curves(path: Path, runs: Sequence[Path], rows: Rows) -> None:
     for name in divergences:
         for (label, row), style in zip(rows.items(), ("--", ":"), strict=True):
             axes[name].axhline(row[name.removeprefix("validation/")], color="grey", linestyle=style, label=label)
-        axes[name].set(ylim=(0, 1))
+        axes[name].set(ylim=(0, 1.02))
         axes[name].legend()
     axes["generator/gradient_norm"].set(yscale="log")
     with replacing(path) as part:
