@@ -1,6 +1,7 @@
 """What turns a training script of one settings dataclass and one `main` into a command."""
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,15 +30,19 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
 
 
 def leave_ranks() -> None:
-    """Takes leave of the other ranks, where there are any, once all have come so far.
+    """Where there are other ranks, waits for them and ends this process with exit code 0; else does nothing.
 
-    A process that just ends may end while a thread of its connection still runs, which aborts it (exit code -6).
+    Distributed data parallelism keeps gloo's threads alive even after the group is destroyed, and one that runs into
+    the interpreter's own end aborts the process (exit code -6), so that end is left out.
     """
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int], float]:

@@ -9,6 +9,7 @@ windows of about a second.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class SEGANConfig:
     sample_rate: int = 16_000  # Hz
     emphasis: float = 0.95
     slope: float = 0.3  # of D's leaky ReLUs, below zero
-    spread: float = 0.02  # standard deviation of the weights at the beginning
+    spread: float | None = 0.02  # standard deviation of the weights at the beginning; None: by each layer's inputs
     level: float | None = None  # root mean square to which pre-emphasised noisy windows are brought; None: as they come
 
     @property
@@ -52,10 +53,13 @@ class SEGANConfig:
 
 
 PAPER = SEGANConfig()
-# A quarter of the channels, and no more than 64 of them, for training in an hour on a CPU. Fewer inputs to a sum need
-# larger weights. VoiceBank, the paper's corpus, has one level; what is mixed from many corpora has not, and a small
-# network has no capacity to spend on it.
-REDUCED = SEGANConfig(channels=(4, 8, 8, 16, 16, 32, 32, 64, 64, 64, 64), spread=0.08, level=0.1)
+# Half the channels, and no more than 64 of them, for training in an hour or two on a CPU. With few inputs to a sum the
+# paper's small weights would need thousands of steps to grow. VoiceBank, the paper's corpus, has one level; what is
+# mixed from many corpora has not, and a small network has no capacity to spend on it. Without pre-emphasis, since
+# de-emphasis multiplies the errors at low frequencies by 20, which such a network does not get small enough.
+REDUCED = SEGANConfig(
+    channels=(8, 16, 16, 32, 32, 64, 64, 64, 64, 64, 64), emphasis=0.0, spread=None, level=0.1
+)  # fmt: skip
 
 
 def emphasise(wave: Tensor, coefficient: float) -> Tensor:
@@ -69,15 +73,20 @@ def deemphasise(wave: Tensor, coefficient: float) -> Tensor:
     return lfilter(wave, *taps, clamp=False)
 
 
-def initialise(network: nn.Module, spread: float) -> None:
-    """Small weights and no biases, as in the authors' program.
+def initialise(network: nn.Module, spread: float | None) -> None:
+    """Small weights and no biases, as in the authors' program; spread None: weights that keep the signal's energy.
 
     The paper does not say, but it matters: with PyTorch's own, the biases and what comes of z are much louder than
-    speech at its usual level, and drown it for hundreds of steps.
+    speech at its usual level, and drown it for hundreds of steps. Of energy see He et al. 2015, "Delving deep into
+    rectifiers", equation 15, with the slope that PReLU begins with.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            nn.init.trunc_normal_(module.weight, std=spread, a=-2 * spread, b=2 * spread)
+            inputs = module.in_channels * module.kernel_size[0]
+            if isinstance(module, nn.ConvTranspose1d):
+                inputs /= module.stride[0]  # as many meet in one output sample
+            deviation = math.sqrt(2 / (1 + 0.25**2) / inputs) if spread is None else spread
+            nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
             nn.init.zeros_(module.bias)
 
 
