@@ -2,16 +2,18 @@
 
     python recipes/poems.py --data DIR                      # a Transformer, the shipped one
     python recipes/poems.py --data DIR --network lstm       # a recurrent one of the same size
+    python recipes/poems.py --data DIR --start FILE         # a trained one, against a discriminator
 
 DIR holds `wujue/`, `qijue/`, `wulv/` and `qilv/` with `train`, `valid` and `test` each as `.hant.txt` (one poem a
 line), `.hans.txt` (the simplified copy, line for line) and `.meta.tsv` (with a column title). Interrupted anywhere, the
-same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which `generate-poem`
-takes as its `--model`.
+same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, the poet of the best
+perplexity on valid poems, and after the game `adversarial.safetensors`; `generate-poem` takes both as its `--model`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,9 +22,10 @@ import torch
 
 from seqgan.checkpoint import replacing
 from seqgan.recipe import run, warm_up_and_cosine
+from seqgan.text.discriminators import StepwiseConfig, StepwiseDiscriminator
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
-from seqgan.text.poem_game import likelihood, perplexity
-from seqgan.text.poems import PoemBatches, Script, read_corpus
+from seqgan.text.poem_game import against_readers, likelihood, perplexity
+from seqgan.text.poems import PoemBatches, PoemsAlike, Script, Verse, read_corpus
 from seqgan.text.poet import Poet
 from seqgan.text.vocabulary import START
 from seqgan.training import EMA, fit
@@ -40,14 +43,28 @@ class Settings:
     dropout: float = 0.15
     least: int = 3
     """Characters that occur more rarely in the training poems are unknown."""
+    start: str | None = None
+    """A trained poet (a bundled model, a file or a folder) instead of the likelihood stage; it brings its network and
+    its characters."""
     steps: int = 10_000
-    """Of likelihood; 487 batches of 64 are an epoch."""
-    batch: int = 64
+    """Of likelihood; with the default batch 975 are an epoch."""
+    batch: int = 32
     learning_rate: float = 1e-3
     warm_up: int = 200
     decay: float = 0.5
     """The last share of the steps, over which the learning rate falls to a hundredth along a cosine."""
     ema: float = 0.998
+    discriminator_steps: int = 300
+    """Of the discriminator alone, before the game."""
+    adversarial_steps: int = 1000
+    """Of the game; 0 leaves the poet as likelihood made it."""
+    adversarial_batch: int = 64
+    adversarial_rate: float = 3e-5
+    discriminator_rate: float = 1e-3
+    discount: float = 0.9
+    """Of rewards further on in the poem."""
+    anchor: float = 1.0
+    """Weight of the likelihood of real poems in the game."""
     validate_every: int = 500
     checkpoint_every: int = 250
     seed: int = 0
@@ -74,18 +91,32 @@ def main(settings: Settings) -> None:
     torch.set_flush_denormal(True)
     training, simplified = read_corpus(settings.data, "train")
     valid, _ = read_corpus(settings.data, "valid")
-    script = Script.build(training, simplified, settings.least)
     torch.manual_seed(settings.seed)
-    generator = build(settings, len(script.vocabulary))
-    poet = Poet(generator, script)
-    optimizer = torch.optim.AdamW(generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    if settings.start is not None:
+        poet = Poet.from_pretrained(settings.start)
+    else:
+        script = Script.build(training, simplified, settings.least)
+        poet = Poet(build(settings, len(script.vocabulary)), script)
     settings.run.mkdir(parents=True, exist_ok=True)
     with replacing(settings.run / "config.json") as part:
         part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    if settings.start is None:
+        by_likelihood(settings, poet, training, valid)
+        poet = Poet.from_pretrained(settings.run / "best.safetensors")
+    if settings.adversarial_steps:
+        by_the_game(settings, poet, training, valid)
+
+
+Evaluation = Callable[[int], dict[str, float]]
+
+
+def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
+    generator = poet.generator
+    optimizer = torch.optim.AdamW(generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
 
     def evaluate(step: int) -> dict[str, float]:
-        found = perplexity(generator, script, valid)
-        write_samples(poet, settings.run / "samples", step)
+        found = perplexity(generator, poet.script, valid)
+        write_samples(poet, settings.run / "samples", f"step{step:06}")
         best = settings.run / "best.json"
         if not best.exists() or json.loads(best.read_text(encoding="utf-8"))["perplexity"] >= found:
             poet.save(settings.run / "best.safetensors")
@@ -95,11 +126,11 @@ def main(settings: Settings) -> None:
 
     fit(
         [likelihood(generator, optimizer, warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay))],
-        PoemBatches(script, training, settings.batch, settings.seed),
+        PoemBatches(poet.script, training, settings.batch, settings.seed),
         settings.steps,
         settings.run,
         stage="likelihood",
-        every={settings.validate_every: evaluate},
+        every=now_and_last(settings.validate_every, settings.steps, evaluate),
         ema=EMA(generator, settings.ema),
         seed=settings.seed,
         precision=settings.precision,
@@ -107,14 +138,51 @@ def main(settings: Settings) -> None:
     )
 
 
-def write_samples(poet: Poet, folder: Path, step: int) -> None:
+def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
+    generator = poet.generator
+    discriminator = StepwiseDiscriminator(StepwiseConfig(len(poet.script.vocabulary)))
+    phases = against_readers(
+        generator,
+        torch.optim.Adam(generator.parameters(), settings.adversarial_rate, betas=(0.5, 0.98)),
+        discriminator,
+        torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, betas=(0.5, 0.98)),
+        discount=settings.discount,
+        anchor=settings.anchor,
+    )
+
+    def evaluate(step: int) -> dict[str, float]:
+        poet.save(settings.run / "adversarial.safetensors")
+        write_samples(poet, settings.run / "samples", f"adversarial{step:06}")
+        return {"validation/perplexity": perplexity(generator, poet.script, valid)}
+
+    data = PoemsAlike(poet.script, training, settings.adversarial_batch, settings.seed)
+    options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
+    fit(phases[:1], data, settings.discriminator_steps, settings.run, stage="discriminator", **options)
+    fit(
+        phases,
+        data,
+        settings.adversarial_steps,
+        settings.run,
+        stage="adversarial",
+        every=now_and_last(settings.validate_every, settings.adversarial_steps, evaluate),
+        ema=EMA(generator, settings.ema),
+        **options,
+    )
+
+
+def now_and_last(interval: int, steps: int, hook: Evaluation) -> dict[int, Evaluation]:
+    """For `fit`: every so many steps and at the end."""
+    return {interval: hook} | ({steps: hook} if steps % interval else {})
+
+
+def write_samples(poet: Poet, folder: Path, name: str) -> None:
     """A few poems of every form, half of them on a given title; tone and rhyme are the network's own."""
     folder.mkdir(exist_ok=True)
     found = [
         poem for form in ("wujue", "qijue", "wulv", "qilv") for title in ("春望", None)
         for poem in poet(title, form=form, count=2, seed=0, rules=("form",))
     ]  # fmt: skip
-    with replacing(folder / f"step{step:06}.txt") as part:
+    with replacing(folder / f"{name}.txt") as part:
         part.write_text("\n\n".join(map(str, found)) + "\n", encoding="utf-8")
 
 

@@ -114,6 +114,26 @@ class MovingAverage:
         self.total, self.weight = state["total"], state["weight"]
 
 
+class LeaveOneOut:
+    """For every step the mean return of the other sequences of the batch (Kool et al. 2019, "Buy 4 REINFORCE samples,
+    get a baseline for free!"). A sequence that is alone at a step is judged by 0, as without a baseline."""
+
+    def __call__(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> Tensor:
+        returns = within(returns.detach(), mask)
+        others = (len(returns) if mask is None else mask.sum(0)) - 1
+        others = torch.as_tensor(others, device=returns.device)
+        return torch.where(others > 0, (returns.sum(0) - returns) / others.clamp_min(1), 0.0)
+
+    def loss(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
 class LearnedValue(nn.Module):
     """V of a situation from the policy's features there: a critic, and as a baseline one that is trained on returns."""
 

@@ -29,7 +29,7 @@ class Discriminator(nn.Module):
 
     @torch.no_grad()
     def score(self, tokens: Tensor, rows: int = 256) -> Tensor:
-        """The scores (batch,) of any number of sequences, a few at a time, in evaluation mode."""
+        """The scores of any number of sequences, a few at a time, in evaluation mode."""
         training = self.training
         self.eval()
         try:
@@ -138,6 +138,35 @@ class RecurrentDiscriminator(Discriminator):
         """tokens: (batch, time) -> (batch,)"""
         states, _ = self.gru(self.dropout(self.embedding(tokens)))
         return self.output(self.dropout(torch.cat([states.mean(1), states.amax(1)], 1)))[:, 0]
+
+
+@dataclass(frozen=True)
+class StepwiseConfig:
+    vocabulary: int = 5000
+    embedding: int = 64
+    hidden: int = 128
+    layers: int = 1
+    dropout: float = 0.25
+
+
+class StepwiseDiscriminator(Discriminator):
+    """A score for every prefix: a GRU that reads forwards (d'Autume et al. 2019, "Training language GANs from scratch",
+    section 4.2). A policy gradient then has a reward for every token, and needs no rollouts."""
+
+    CONFIG, FORMAT = StepwiseConfig, "seqgan.text.stepwise/1"
+
+    def __init__(self, config: StepwiseConfig = StepwiseConfig()):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        self.gru = nn.GRU(config.embedding, config.hidden, config.layers, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (batch, time) -> the score of each token after those before it, (batch, time)"""
+        states, _ = self.gru(self.dropout(self.embedding(tokens)))
+        return self.output(self.dropout(states))[..., 0]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a poet is trained: by the likelihood of real poems first."""
+"""How a poet is trained: by the likelihood of real poems first, then against a discriminator that reads along."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from seqgan.objectives import NonSaturating
+from seqgan.policy import LeaveOneOut, reinforce, returns
+from seqgan.rollout import play
 from seqgan.training import Phase, Turn
 
-from .networks import Generator
+from .discriminators import StepwiseDiscriminator
+from .networks import Generator, without_dropout
 from .poems import Script, Verse, verse_mask
+from .sampling import Sampler
 from .vocabulary import PAD, to_batch
 
 
@@ -28,6 +33,70 @@ def likelihood(
         return {"nll": -(generator.log_probabilities(turn.batch) * present).sum() / present.sum()}
 
     return Phase("generator", [generator], optimizer, loss, schedule=schedule, clip=clip)
+
+
+def against_readers(
+    generator: Generator,
+    optimizer: torch.optim.Optimizer,
+    discriminator: StepwiseDiscriminator,
+    discriminator_optimizer: torch.optim.Optimizer,
+    *,
+    discount: float = 0.9,
+    anchor: float = 1.0,
+    clip: float = 1.0,
+) -> list[Phase]:
+    """The game: the poet writes on real titles, and at every character the discriminator says whether it is a poet's.
+
+    Rewards are as in ScratchGAN (d'Autume et al. 2019, section 4.2), 2 D - 1 of every character, and each choice
+    answers for those that follow, fading by `discount`. A real poem on another poem's title is told apart too, as the
+    mismatched pairs of Reed et al. 2016, so that the title counts. anchor: weight of the likelihood of real poems,
+    which keeps what the discriminator does not look at.
+
+    A batch is one of `PoemsAlike`. The poet writes by no rules; masks are for decoding. The first phase, alone, trains
+    the discriminator.
+    """
+    objective, baseline = NonSaturating(), LeaveOneOut()
+
+    def own(turn: Turn) -> Tensor:
+        if "own" not in turn.share:
+            turn.share["own"] = compose(generator, turn.batch["prompt"], turn.batch["poem"].shape[1], turn.generator)
+        return turn.share["own"]
+
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        prompt, real = turn.batch["prompt"], turn.batch["poem"]
+        rows = [torch.cat(pair, 1) for pair in ((prompt, real), (prompt, own(turn)), (prompt.roll(1, 0), real))]
+        real, fake, stranger = discriminator(torch.cat(rows))[:, prompt.shape[1] :].chunk(3)
+        turn.log("accuracy", ((real[:, -1] > 0).float().mean() + (fake[:, -1] <= 0).float().mean()) / 2)
+        return {
+            "adversary": 0.5 * objective.discriminator(real, fake),
+            "title": 0.5 * objective.discriminator(real, stranger),
+        }
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        prompt, real, written = turn.batch["prompt"], turn.batch["poem"], own(turn)
+        begin, rows = prompt.shape[1], torch.cat([prompt, written], 1)
+        rewards = 2 * discriminator.score(rows)[:, begin:].sigmoid() - 1
+        gains = returns(rewards, discount)
+        with without_dropout(generator):
+            log_probabilities = generator.log_probabilities(rows)[:, begin:]
+        turn.log("reward", rewards.mean())
+        turn.log("nll_of_own", -log_probabilities.mean())
+        nll = -generator.log_probabilities(torch.cat([prompt, real], 1))[:, begin:].mean()
+        policy = reinforce(log_probabilities, gains - baseline(log_probabilities, gains)) / written.shape[1]
+        return {"policy": policy, "nll": anchor * nll}
+
+    return [
+        Phase("discriminator", [discriminator], discriminator_optimizer, discriminator_loss, clip=clip),
+        Phase("generator", [generator], optimizer, generator_loss, clip=clip),
+    ]
+
+
+@torch.no_grad()
+def compose(generator: Generator, prompt: Tensor, length: int, random: torch.Generator) -> Tensor:
+    """What the network itself writes after prompts (batch, prompt time), by no rule: (batch, length)."""
+    with without_dropout(generator):
+        start = torch.cat([generator.start(len(prompt)), prompt], 1)
+        return play(generator, start, length, Sampler(generator.logits, random), keep=False).tokens
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .data import read_lines, tell
@@ -165,6 +166,32 @@ class PoemBatches:
         ordered = [chunk[np.argsort(lengths[chunk], kind="stable")] for chunk in chunks]
         batches = [chunk[i : i + self.batch] for chunk in ordered for i in range(0, len(chunk), self.batch)]
         return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class PoemsAlike:
+    """Batches of poems of one form whose titles are of one length: `data` for `seqgan.training.fit`.
+
+    A batch is {"prompt": (batch, prompt time), "poem": (batch, poem time)}, marks included, END not: a function of
+    (seed, its number). Kinds of poems (form, length of the title) come up as often as their poems.
+    """
+
+    def __init__(self, script: Script, verses: Sequence[Verse], batch: int, seed: int = 0):
+        self.kinds: dict[tuple[str, int], list[tuple[list[int], list[int]]]] = {}
+        for verse in verses:
+            row, prompt = script.encode(verse), script.prompt(verse.form, verse.title[:LONGEST_TITLE])
+            pair = prompt, row[len(prompt) : -1]
+            self.kinds.setdefault((verse.form, len(prompt)), []).append(pair)
+        self.batch, self.seed = batch, seed
+
+    def __call__(self, position: int) -> Iterator[dict[str, Tensor]]:
+        kinds = list(self.kinds.values())
+        sizes = np.array([len(pairs) for pairs in kinds])
+        for number in count(position):
+            rng = np.random.default_rng([self.seed, number])
+            pairs = kinds[rng.choice(len(kinds), p=sizes / sizes.sum())]
+            chosen = rng.choice(len(pairs), self.batch, replace=len(pairs) < self.batch)
+            prompts, poems = zip(*(pairs[i] for i in chosen), strict=True)
+            yield {"prompt": torch.tensor(prompts), "poem": torch.tensor(poems)}
 
 
 def verse_mask(tokens: Tensor, script: Script) -> Tensor:

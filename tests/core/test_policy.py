@@ -9,6 +9,7 @@ from torch import nn
 
 from seqgan.policy import (
     LearnedValue,
+    LeaveOneOut,
     MovingAverage,
     NoBaseline,
     actor_critic,
@@ -244,3 +245,11 @@ def test_squared_error_is_a_mean_over_what_there_was():
     values.requires_grad_()
     squared_error(values, goals, torch.tensor([[1, 0]])).backward()
     assert values.grad.tolist() == [[2, 0]]
+
+
+def test_leave_one_out():
+    gains, mask = torch.tensor([[1.0, 2.0], [4.0, 9.0], [7.0, 5.0]]), torch.tensor([[1, 1], [1, 0], [1, 0]]).bool()
+    features, baseline = torch.zeros(3, 2, 1), LeaveOneOut()
+    assert baseline(features, gains).tolist() == [[5.5, 7.0], [4.0, 3.5], [2.5, 5.5]]
+    assert baseline(features, gains, mask).tolist()[0] == [5.5, 0.0], "alone at a step: judged by 0"
+    assert baseline(features[:1], gains[:1]).tolist() == [[0.0, 0.0]]

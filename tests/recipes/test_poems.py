@@ -21,7 +21,7 @@ def test_a_poet_learns_and_is_judged(tmp_path):
     write_corpus(tmp_path / "data", copies=8)
     options = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run"), "--threads", "1"]
     options += ["--width", "64", "--layers", "1", "--batch", "8", "--least", "1", "--ema", "0.5", "--warm-up", "5"]
-    options += ["--learning-rate", "1e-2", "--validate-every", "20", "--steps"]
+    options += ["--learning-rate", "1e-2", "--validate-every", "20", "--adversarial-steps", "0", "--steps"]
     first = run("poems.py", *options, "20")
     assert first.returncode == 0, first.stderr
     early = json.loads((tmp_path / "run" / "best.json").read_text())["perplexity"]
@@ -33,6 +33,14 @@ def test_a_poet_learns_and_is_judged(tmp_path):
 
     model = str(tmp_path / "run" / "best.safetensors")
     assert Poet.from_pretrained(model)("登高", seed=1, rules=("form",))[0].title == "登高"
+
+    game = ["--start", model, "--discriminator-steps", "3", "--adversarial-steps", "4", "--adversarial-batch", "4"]
+    played = run("poems.py", *options[:4], "--threads", "1", *game)
+    assert played.returncode == 0, played.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert {"generator/policy", "generator/nll", "discriminator/title"} <= lines[-1].keys() | lines[-2].keys()
+    player = Poet.from_pretrained(tmp_path / "run" / "adversarial.safetensors")
+    assert player.generator.config == Poet.from_pretrained(model).generator.config
 
     judged = run("evaluate_poems.py", *options[:2], "--model", model, "--forms", "wujue", "--threads", "1")
     assert judged.returncode == 0, judged.stderr

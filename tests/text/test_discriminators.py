@@ -11,6 +11,8 @@ from seqgan.text.discriminators import (
     CNNDiscriminator,
     RecurrentConfig,
     RecurrentDiscriminator,
+    StepwiseConfig,
+    StepwiseDiscriminator,
     TransformerDiscriminator,
 )
 
@@ -158,3 +160,14 @@ def test_sequences_of_the_wrong_length():
         small("cnn")(some_tokens(time=5))
     with pytest.raises(ValueError, match="a sequence of 7 tokens, but this model reads no more than 6"):
         small("attentive")(some_tokens(time=7))
+
+
+def test_the_stepwise_one_scores_every_prefix():
+    torch.manual_seed(0)
+    model, tokens = StepwiseDiscriminator(StepwiseConfig(VOCABULARY, 5, 4)).eval(), some_tokens(5)
+    scores = model.score(tokens, rows=2)
+    assert scores.shape == tokens.shape and scores.std() > 0
+    changed = tokens.clone()
+    changed[:, 3] = (changed[:, 3] + 1) % VOCABULARY
+    different = (model(changed) != scores).all(0)
+    assert different.tolist() == [False] * 3 + [True] * (TIME - 3), "what follows is not looked at"
