@@ -11,7 +11,7 @@ import os
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-Model = TypeVar("Model", bound=nn.Module)
+Model = TypeVar("Model", bound="SavedModel")
 PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size)
 
 
@@ -136,26 +136,35 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def save_model(path: str | Path, model: nn.Module, kind: str) -> Path:
-    """Writes weights (float16), settings (the dataclass `model.config`) and `kind`, which names what it is."""
-    return save_weights(path, model, metadata={"format": kind, "config": json.dumps(asdict(model.config))})
+class SavedModel(nn.Module):
+    """A network that is one file: its weights, and the settings (a dataclass, `CONFIG`) that it is built from.
 
-
-def load_model(path: str | Path, model: Callable[[Any], Model], config: type, kind: str) -> Model:
-    """What `save_model` wrote, in evaluation mode: `model(config(...))` with the weights.
-
-    ValueError, naming the file, where it is of another kind or its settings are not those of `config`.
+    A subclass names `CONFIG` and `FORMAT`, takes a CONFIG as its only argument and keeps it as `config`.
     """
-    metadata = read_metadata(path)
-    if metadata.get("format") != kind:
-        raise ValueError(f"{path} is not a model of the kind {kind} (its metadata says {metadata.get('format')})")
-    try:
-        settings = json.loads(metadata["config"])
-        built = model(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path}: its settings are not those of a {config.__name__}: {error}") from error
-    load_weights(path, built)
-    return built.eval()
+
+    CONFIG: type
+    FORMAT: str  # what the file is, and in which version
+    config: Any
+
+    def save(self, path: str | Path) -> Path:
+        """Writes weights (float16) and settings to one safetensors file."""
+        metadata = {"format": self.FORMAT, "config": json.dumps(asdict(self.config))}
+        return save_weights(path, self, metadata=metadata)
+
+    @classmethod
+    def load(cls: type[Model], path: str | Path) -> Model:
+        """What `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
+        metadata = read_metadata(path)
+        if metadata.get("format") != cls.FORMAT:
+            found = metadata.get("format")
+            raise ValueError(f"{path} is not a model of the kind {cls.FORMAT} (its metadata says {found})")
+        try:
+            settings = json.loads(metadata["config"])
+            model = cls(cls.CONFIG(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ValueError(f"{path}: its settings are not those of a {cls.CONFIG.__name__}: {error}") from error
+        load_weights(path, model)
+        return model.eval()
 
 
 def find_weights(name: str | Path, package: str) -> Path:

@@ -8,16 +8,14 @@ neural network for real-time speech enhancement") with the power-law compressed 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from seqgan.checkpoint import load_model, save_model
+from seqgan.checkpoint import SavedModel
 
-FORMAT = "seqgan.speech.enhancer/1"
 Past = tuple[Tensor, Tensor] | None  # what a running mean remembers: the sum so far and its weight
 
 LEVEL_FLOOR = 0.02  # compressed magnitude; a steady signal of about -80 dBFS
@@ -121,12 +119,14 @@ class TimeFrequencyConv(nn.Module):
         return self.after(self.conv(x)), past
 
 
-class MaskGenerator(nn.Module):
+class MaskGenerator(SavedModel):
     """Convolutions down to a few bands, recurrent layers across all of them, convolutions up, a bounded complex mask.
 
     The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the
     mask is applied to the spectrum as it came.
     """
+
+    CONFIG, FORMAT = GeneratorConfig, "seqgan.speech.enhancer/1"
 
     def __init__(self, config: GeneratorConfig = BASE):
         super().__init__()
@@ -197,15 +197,6 @@ class MaskGenerator(nn.Module):
         limit = self.config.mask_limit
         mask = mask * (limit * torch.tanh(size / limit) / size)
         return spectrum * torch.cat([mask, mask[:, -1:]], 1), state
-
-    def save(self, path: str | Path) -> Path:
-        """Writes weights (float16) and settings to one safetensors file."""
-        return save_model(path, self, FORMAT)
-
-    @classmethod
-    def load(cls, path: str | Path) -> MaskGenerator:
-        """The generator that `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        return load_model(path, cls, GeneratorConfig, FORMAT)
 
     def enhance(self, wave: Tensor) -> Tensor:
         """wave: (batch, samples) at the generator's rate -> clean wave of the same shape, in one pass."""

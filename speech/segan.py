@@ -22,15 +22,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchaudio.functional import lfilter
 
-from seqgan.checkpoint import find_weights, load_model, save_model
+from seqgan.checkpoint import SavedModel, find_weights
 from seqgan.objectives import LeastSquares
 from seqgan.training import Phase, Turn, shuffled
 
 from .data import Pairs
 from .enhancer import Wave, as_array, check_shape, like
 from .metrics import resample
-
-FORMAT = "seqgan.speech.segan/1"  # of the weights files
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,10 @@ def initialise(network: nn.Module, spread: float | None) -> None:
             nn.init.zeros_(module.bias)
 
 
-class Generator(nn.Module):
+class Generator(SavedModel):
     """Strided convolutions down, transposed ones up; skips and the vector z join by concatenation."""
+
+    CONFIG, FORMAT = SEGANConfig, "seqgan.speech.segan/1"
 
     def __init__(self, config: SEGANConfig = PAPER):
         super().__init__()
@@ -119,15 +119,6 @@ class Generator(nn.Module):
         for convolution, activation in zip(self.decoder, self.decoder_activations, strict=True):
             x = activation(convolution(torch.cat([x, skips.pop()], 1)))
         return x[:, 0]
-
-    def save(self, path: str | Path) -> Path:
-        """Writes weights (float16) and settings to one safetensors file."""
-        return save_model(path, self, FORMAT)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Generator:
-        """The generator that `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        return load_model(path, cls, SEGANConfig, FORMAT)
 
 
 class VirtualBatchNorm(nn.Module):

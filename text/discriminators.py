@@ -8,24 +8,17 @@ generated sequences are to be padded in the same way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from seqgan.checkpoint import load_model, save_model
-
-Self = TypeVar("Self", bound="Discriminator")
+from seqgan.checkpoint import SavedModel
 
 
-class Discriminator(nn.Module):
-    """What all have in common: the file, and scores of many sequences."""
-
-    CONFIG: type
-    FORMAT: str
+class Discriminator(SavedModel):
+    """What all have in common: scores of many sequences."""
 
     @torch.no_grad()
     def score(self, tokens: Tensor, rows: int = 256) -> Tensor:
@@ -36,15 +29,6 @@ class Discriminator(nn.Module):
             return torch.cat([self(part) for part in tokens.split(rows)])
         finally:
             self.train(training)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes weights (float16) and settings to one safetensors file."""
-        return save_model(path, self, self.FORMAT)
-
-    @classmethod
-    def load(cls: type[Self], path: str | Path) -> Self:
-        """What `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        return load_model(path, cls, cls.CONFIG, cls.FORMAT)
 
 
 # Widths in tokens and numbers of filters, for sequences of 20 (Yu et al. 2017, appendix).

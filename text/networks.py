@@ -13,24 +13,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqgan.checkpoint import load_model, read_metadata, save_model
+from seqgan.checkpoint import SavedModel, read_metadata
 from seqgan.rollout import State
 
-Self = TypeVar("Self", bound="Generator")
 ROWS = 64  # whose logits fit in a core's cache
 
 
-class Generator(nn.Module):
-    """What both have in common: the start, the likelihood, and the file."""
-
-    CONFIG: type
-    FORMAT: str
+class Generator(SavedModel):
+    """What both have in common: the start and the likelihood."""
 
     def start(self, count: int) -> Tensor:
         """The start token of `count` sequences: (count, 1)"""
@@ -44,15 +39,6 @@ class Generator(nn.Module):
     def read(self, tokens: Tensor) -> Tensor:
         """features (batch, time, width) from which each of the tokens (batch, time) would be chosen."""
         return self(torch.cat([self.start(len(tokens)), tokens[:, :-1]], 1))[0]
-
-    def save(self, path: str | Path) -> Path:
-        """Writes weights (float16) and settings to one safetensors file."""
-        return save_model(path, self, self.FORMAT)
-
-    @classmethod
-    def load(cls: type[Self], path: str | Path) -> Self:
-        """What `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        return load_model(path, cls, cls.CONFIG, cls.FORMAT)
 
 
 def likelihood(generator: Generator, features: Tensor, tokens: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights, read_metadata, save_model, save_weights
+from seqgan.checkpoint import find_weights, read_metadata, save_weights
 
 from .networks import GENERATORS, Generator, load_generator
 from .sampling import Sampler
@@ -60,7 +60,7 @@ class SentenceGenerator:
         """Writes weights (float16), settings and vocabulary to one safetensors file, which the generator's own class
         reads as well."""
         if self.vocabulary is None:
-            return save_model(path, self.generator, self.generator.FORMAT)
+            return self.generator.save(path)
         metadata = {
             "format": self.generator.FORMAT,
             "config": json.dumps(asdict(self.generator.config)),

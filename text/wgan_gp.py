@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from seqgan.checkpoint import load_model, save_model
+from seqgan.checkpoint import SavedModel
 from seqgan.objectives import Objective
 from seqgan.penalties import gradient_penalty
 from seqgan.training import Phase, Turn
@@ -51,10 +50,10 @@ class WGANConfig:
         )
 
 
-class CharacterGenerator(nn.Module):
+class CharacterGenerator(SavedModel):
     """A dense layer, residual blocks, a softmax for every character."""
 
-    FORMAT = "seqgan.text.wgan_gp/1"
+    CONFIG, FORMAT = WGANConfig, "seqgan.text.wgan_gp/1"
 
     def __init__(self, config: WGANConfig):
         super().__init__()
@@ -75,15 +74,6 @@ class CharacterGenerator(nn.Module):
         z = torch.randn(count, self.config.latent, generator=random).to(self.dense.weight.device)
         tokens = [row for part in z.split(rows) for row in self(part).argmax(2).tolist()]
         return ["".join(self.config.vocabulary[token] for token in row) for row in tokens]
-
-    def save(self, path: str | Path) -> Path:
-        """Writes weights (float16) and settings, the vocabulary among them, to one safetensors file."""
-        return save_model(path, self, self.FORMAT)
-
-    @classmethod
-    def load(cls, path: str | Path) -> CharacterGenerator:
-        """What `save` wrote, in evaluation mode; ValueError naming the file if it is not one."""
-        return load_model(path, cls, WGANConfig, cls.FORMAT)
 
 
 class Critic(nn.Module):

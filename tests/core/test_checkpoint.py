@@ -12,14 +12,13 @@ from torch import nn
 
 from seqgan import checkpoint
 from seqgan.checkpoint import (
+    SavedModel,
     find_weights,
     latest,
-    load_model,
     load_weights,
     read_metadata,
     replacing,
     save,
-    save_model,
     save_weights,
 )
 
@@ -222,25 +221,31 @@ class LayerConfig:
     sizes: tuple[int, ...] = (3, 2)
 
 
-class Layer(nn.Linear):
+class Layer(SavedModel):
+    CONFIG, FORMAT = LayerConfig, "layer/1"
+
     def __init__(self, config: LayerConfig):
-        super().__init__(*config.sizes)
-        self.config = config
+        super().__init__()
+        self.config, self.linear = config, nn.Linear(*config.sizes)
+
+
+class Other(Layer):
+    FORMAT = "other/1"
 
 
 def test_a_model_is_saved_with_its_settings_and_built_from_them(tmp_path):
     layer = Layer(LayerConfig((5, 4)))
-    save_model(tmp_path / "layer.safetensors", layer, "layer/1")
-    again = load_model(tmp_path / "layer.safetensors", Layer, LayerConfig, "layer/1")
+    layer.save(tmp_path / "layer.safetensors")
+    again = Layer.load(tmp_path / "layer.safetensors")
     assert again.config == layer.config and not again.training
-    torch.testing.assert_close(again.weight, layer.weight.half().float())
+    torch.testing.assert_close(again.linear.weight, layer.linear.weight.half().float())
 
 
 def test_a_model_of_another_kind_or_with_other_settings_is_named(tmp_path):
-    path = save_model(tmp_path / "layer.safetensors", Layer(LayerConfig()), "layer/1")
+    path = Layer(LayerConfig()).save(tmp_path / "layer.safetensors")
     with pytest.raises(ValueError, match=r"layer\.safetensors.*kind other/1"):
-        load_model(path, Layer, LayerConfig, "other/1")
+        Other.load(path)
     for settings in ('{"sizes": [3]}', '{"size": [3, 2]}', "[", '{"sizes": [4, 2]}'):
         save_weights(path, Layer(LayerConfig()), metadata={"format": "layer/1", "config": settings})
         with pytest.raises(ValueError, match=r"layer\.safetensors"):
-            load_model(path, Layer, LayerConfig, "layer/1")
+            Layer.load(path)

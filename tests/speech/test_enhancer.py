@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seqgan.speech import Enhancer
-from seqgan.speech.networks import FORMAT, GeneratorConfig, MaskGenerator, ShortTimeFourier
+from seqgan.speech.networks import GeneratorConfig, MaskGenerator, ShortTimeFourier
 from seqgan.speech.windows import Grid
 
 RATES = [4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000]
@@ -305,7 +305,7 @@ def test_what_is_no_model_is_refused(tmp_path, enhancer):
     ]
     for change in wrong:
         settings = json.dumps(config | change)
-        save_file(weights, bad, {"format": FORMAT, "config": settings})
+        save_file(weights, bad, {"format": MaskGenerator.FORMAT, "config": settings})
         refused("settings")
     with pytest.raises(ValueError, match="no model 'medium'.*base, small"):
         Enhancer.from_pretrained("medium")
