@@ -9,6 +9,9 @@ the average over the batch.
     objective.discriminator(real=D(x), fake=D(G(z).detach()))
     objective.generator(fake=D(G(z)))                           # `real=D(x)` too for the relativistic ones
 
+Energies (EBGAN, BEGAN) are scores that are low for what is real, such as the error of an autoencoder. The f-divergences
+are in `seqgan.divergences`.
+
 -log s(d) is computed as softplus(-d): log(s(d) + epsilon) would lose its gradient just where the discriminator is sure.
 """
 
@@ -50,10 +53,17 @@ class Minimax:
 
 @dataclass(frozen=True)
 class NonSaturating:
-    """Goodfellow et al. 2014, section 3: the discriminator of `Minimax`; the generator maximises E log s(D(G(z)))."""
+    """Goodfellow et al. 2014, section 3: the discriminator of `Minimax`; the generator maximises E log s(D(G(z))).
+
+    smoothing: real samples are labelled 1 - smoothing, fakes still 0 (one-sided label smoothing, Salimans et al. 2016,
+    section 3.4), so that the discriminator is never quite sure.
+    """
+
+    smoothing: float = 0.0
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return Minimax().discriminator(real, fake)
+        # -(1 - e) log s(d) - e log(1 - s(d)) = softplus(-d) + e d
+        return Minimax().discriminator(real, fake) + (self.smoothing * mean(real) if self.smoothing else 0.0)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return mean(softplus(-fake))
@@ -139,6 +149,89 @@ class RelativisticAverage:
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return self.discriminator(real=fake, fake=_needed(real))
+
+
+@dataclass(frozen=True)
+class LossSensitive:
+    """Qi 2017, "Loss-sensitive generative adversarial networks on Lipschitz densities", equations 6 and 7.
+
+    Its loss function is -D here, so that a high score is real as everywhere. Discriminator: -E D(x) + weight *
+    E max(0, distance(x, G(z)) - D(x) + D(G(z))): a fake needs to score below a real sample only by as much as the two
+    differ, so that what is good already is left in peace. Generator: -E D(G(z)).
+    """
+
+    weight: float = 1.0
+
+    def discriminator(self, real: Tensor, fake: Tensor, distance: Tensor | float = 1.0) -> Tensor:
+        """real, fake: the scores of pairs; distance: of those pairs, of the same shape (`sample_distance`)."""
+        if real.shape != fake.shape:
+            raise ValueError(f"a margin is between pairs, not {tuple(real.shape)} real, {tuple(fake.shape)} fake")
+        return self.weight * mean(relu(distance - real + fake)) - mean(real)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -mean(fake)
+
+
+def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
+    """The mean absolute difference of the samples of each pair: (batch, ...) -> (batch,), without gradient."""
+    return (real - fake).detach().abs().flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class EnergyBased:
+    """EBGAN, Zhao et al. 2017, "Energy-based generative adversarial network", equations 1 and 2; scores are energies.
+
+    Discriminator: E D(x) + E max(0, margin - D(G(z))); generator: E D(G(z)).
+    """
+
+    margin: float = 1.0
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return mean(real) + mean(relu(self.margin - fake))
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return mean(fake)
+
+
+def pulling_away(features: Tensor) -> Tensor:
+    """EBGAN's repelling term (Zhao et al. 2017, equation 4): the mean squared cosine between the features of different
+    samples, which the generator minimises. features: (batch, width); of one sample it is 0."""
+    number = len(features)
+    unit = torch.nn.functional.normalize(features.flatten(1).float(), dim=1)
+    between = (unit @ unit.T).square()
+    return (between.sum() - between.diagonal().sum()) / max(1, number * (number - 1))
+
+
+class BoundaryEquilibrium:
+    """BEGAN, Berthelot et al. 2017, "BEGAN: Boundary equilibrium generative adversarial networks", section 3.4; scores
+    are the errors of an autoencoder.
+
+    Discriminator: E D(x) - k E D(G(z)); generator: E D(G(z)). Call `update` after each move of the generator: k goes by
+    `rate` towards where E D(G(z)) = diversity * E D(x), within 0 and 1. A low diversity (gamma) asks for quality, a
+    high one for variety. It has a state: give it to `fit` in `state`.
+    """
+
+    def __init__(self, diversity: float = 0.5, rate: float = 0.001):
+        self.diversity, self.rate, self.k = diversity, rate, 0.0
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return mean(real) - self.k * mean(fake)
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return mean(fake)
+
+    def update(self, real: float, fake: float) -> float:
+        """The mean errors of real and generated samples -> the paper's measure of convergence, which falls as it
+        learns: E D(x) + |diversity E D(x) - E D(G(z))|."""
+        balance = self.diversity * real - fake
+        self.k = min(1.0, max(0.0, self.k + self.rate * balance))
+        return real + abs(balance)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"k": self.k}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.k = state["k"]
 
 
 def _needed(real: Tensor | None) -> Tensor:

@@ -6,16 +6,24 @@ import pytest
 import torch
 
 from seqgan.objectives import (
+    BoundaryEquilibrium,
+    EnergyBased,
     Hinge,
     LeastSquares,
+    LossSensitive,
     Minimax,
     NonSaturating,
     Relativistic,
     RelativisticAverage,
     Wasserstein,
+    pulling_away,
+    sample_distance,
 )
 
-EVERY = [Minimax(), NonSaturating(), LeastSquares(), Wasserstein(), Hinge(), Relativistic(), RelativisticAverage()]
+EVERY = [
+    Minimax(), NonSaturating(), NonSaturating(smoothing=0.1), LeastSquares(), Wasserstein(), Hinge(), Relativistic(),
+    RelativisticAverage(), LossSensitive(),
+]  # fmt: skip
 
 
 def log_sigmoid(score: float) -> float:
@@ -39,6 +47,13 @@ CLOSED_FORMS = [
         -sum(map(log_sigmoid, REAL)) / 2 - sum(log_sigmoid(-f) for f in FAKE) / 2,
         -sum(map(log_sigmoid, FAKE)) / 2,
     ),
+    (
+        NonSaturating(smoothing=0.1),
+        -sum(0.9 * log_sigmoid(r) + 0.1 * log_sigmoid(-r) for r in REAL) / 2 - sum(log_sigmoid(-f) for f in FAKE) / 2,
+        -sum(map(log_sigmoid, FAKE)) / 2,
+    ),
+    (LossSensitive(weight=2), 2 * (0 + 0) / 2 - AVERAGE_REAL, -AVERAGE_FAKE),
+    (EnergyBased(margin=1), AVERAGE_REAL + (0.7 + 2.5) / 2, AVERAGE_FAKE),
     (LeastSquares(), (1 + 2.25) / 4 + (0.09 + 2.25) / 4, (0.49 + 6.25) / 4),
     (LeastSquares(-1, 1, 0), (1 + 2.25) / 4 + (1.69 + 0.25) / 4, (0.09 + 2.25) / 4),
     (Wasserstein(), AVERAGE_FAKE - AVERAGE_REAL, -AVERAGE_FAKE),
@@ -130,3 +145,40 @@ def test_relativistic_generator_needs_real_scores(objective):
 def test_relativistic_pairs_must_have_one_shape():
     with pytest.raises(ValueError, match="in pairs"):
         Relativistic().discriminator(torch.zeros(3, 1), torch.zeros(3))
+
+
+def test_the_margin_of_a_pair_is_its_distance():
+    """Qi 2017, equation 6, by hand: pairs 1 and 0.1 apart whose scores differ by 0.5."""
+    real, fake, distance = numbers(1.0, 1.0), numbers(0.5, 0.5), numbers(1.0, 0.1)
+    assert LossSensitive(weight=3).discriminator(real, fake, distance).item() == pytest.approx(3 * 0.5 / 2 - 1)
+    pictures = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4) * torch.tensor([0.5, -2.0]).view(2, 1, 1, 1)
+    assert sample_distance(*pictures).tolist() == [0.5, 2.0]
+    with pytest.raises(ValueError, match="between pairs"):
+        LossSensitive().discriminator(torch.zeros(3, 1), torch.zeros(3))
+
+
+def test_what_is_pulled_away_is_directions_of_different_samples():
+    """One library normalises over the batch instead of the features."""
+    assert pulling_away(torch.tensor([[3.0, 0.0], [0.0, 0.1], [-5.0, 0.0]])).item() == pytest.approx(1 / 3)
+    assert pulling_away(torch.ones(4, 7) * torch.arange(1, 5)[:, None]).item() == pytest.approx(1)
+    assert pulling_away(torch.ones(1, 7)).item() == 0
+    features = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    expected = [torch.cosine_similarity(a, b, 0) ** 2 for i, a in enumerate(features) for b in features[:i]]
+    assert pulling_away(features).item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+
+
+def test_the_boundary_s_equilibrium():
+    """k follows diversity * E D(x) - E D(G(z)), stays within 0 and 1, and is kept with a run."""
+    game = BoundaryEquilibrium(diversity=0.5, rate=0.1)
+    real, fake = numbers(1.0, 3.0), numbers(0.2, 0.4)
+    assert game.discriminator(real, fake).item() == 2, "k begins at 0"
+    assert game.update(2.0, 0.3) == pytest.approx(2 + abs(0.5 * 2 - 0.3))
+    assert game.k == pytest.approx(0.1 * 0.7)
+    assert game.discriminator(real, fake).item() == pytest.approx(2 - 0.07 * 0.3)
+    assert game.generator(fake).item() == pytest.approx(0.3)
+    again = BoundaryEquilibrium(diversity=0.5, rate=0.1)
+    again.load_state_dict(game.state_dict())
+    assert again.k == game.k
+    for real_error, expected in ((0.0, 0.0), (1e3, 1.0)):
+        game.update(real_error, 100.0)
+        assert game.k == expected
