@@ -27,6 +27,8 @@ import torch
 from torch.utils.data import default_collate
 
 from seqgan.checkpoint import replacing, save_weights
+from seqgan.figures import draw_curves as draw
+from seqgan.figures import new_figure, save_figure
 from seqgan.recipe import run
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
@@ -251,22 +253,13 @@ def draw_curves(
     axes = figure.subplots(1 if scores is None else 3, 4, squeeze=False)
     panels = {
         "L1 term": {"generator/l1": ""},
-        "least-squares losses": {"discriminator/adversary": " D", "generator/adversary": " G"},
-        "scores of D": {"discriminator/real": " D(real)", "discriminator/fake": " D(fake)"},
+        "least-squares losses": {"discriminator/adversary": "D", "generator/adversary": "G"},
+        "scores of D": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
         "validation SI-SDR (dB)": {"validation/si_sdr": ""},
     }
+    axes[0][3].axhline(noisy, color="grey", linestyle="--", label="noisy")
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
-        for label, folder in runs.items():
-            lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-            for name, part in names.items():
-                points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-                if points:
-                    axis.plot(*zip(*points, strict=True), label=label + part)
-        if "SI-SDR" in title:
-            axis.axhline(noisy, color="grey", linestyle="--", label="noisy")
-        axis.set(title=title, xlabel="step")
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend()
+        draw(axis, runs, names, title)
     if scores is not None and waves is not None:
         for axis, name in zip(axes[1], SCORES, strict=True):
             bars = axis.bar(list(scores), [row[name] for row in scores.values()], color=["grey", "C0", "C1"])
@@ -274,20 +267,6 @@ def draw_curves(
             axis.set_title(name)
         draw_spectrograms(axes[2], waves, PAPER.sample_rate)
     save_figure(figure, path)
-
-
-def new_figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from seqgan.checkpoint import replacing
+from seqgan.figures import new_figure, read_metrics, save_figure
 
 Point = Mapping[str, Any]  # an evaluation
 MEASURES = {"NLL_oracle": "nll_oracle", "NLL_gen": "nll_gen", "self-BLEU-2": "self_bleu_2"}
@@ -61,9 +62,7 @@ class Run:
 
 def evaluations(folder: Path, stage: str) -> list[Point]:
     """Those of a stage in a run's record; none where there is no record yet."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [entry for entry in map(json.loads, lines) if entry["stage"] == stage and "nll_oracle" in entry]
+    return [entry for entry in read_metrics(folder) if entry["stage"] == stage and "nll_oracle" in entry]
 
 
 class Curve:
@@ -166,11 +165,7 @@ def spread(values: Sequence[float], form: str = ".3f") -> str:
 
 def draw(path: Path, groups: Mapping[str, Sequence[Run]], curves: Mapping[tuple[int, str], Curve]) -> None:
     """Left the plane of both likelihoods, right the gap to the temperature curve."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(15, 6.5), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15, 6.5)
     plane, gaps = figure.subplots(1, 2)
     for gap, style in zip(GAPS[:2], ("--", ":"), strict=True):
         for seed, name in curves:
@@ -199,8 +194,7 @@ def draw(path: Path, groups: Mapping[str, Sequence[Run]], curves: Mapping[tuple[
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one entry a name
         if handles:
             axes.legend(handles.values(), handles.keys())
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
+    save_figure(figure, path)
 
 
 def line(axes: Any, points: Sequence[Point], name: str, **look: Any) -> None:

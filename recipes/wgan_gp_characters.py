@@ -21,12 +21,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from seqgan.checkpoint import replacing
+from seqgan.figures import draw_curves as draw
+from seqgan.figures import new_figure, read_metrics, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
 from seqgan.recipe import run
 from seqgan.text.data import read_lines
@@ -241,17 +243,9 @@ def read_references(runs: Sequence[Path]) -> Rows:
     return found[0]
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def draw_curves(path: Path, runs: Sequence[Path], rows: Rows) -> None:
     """Divergences beside the references, and how the game goes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(16, 8), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(16, 8)
     divergences = {f"validation/js{n}": f"JS of {n}-grams from held-out lines (bits)" for n in (4, 2, 1)}
     panels = divergences | {
         "critic/distance": "E D(x) - E D(G(z))",
@@ -259,21 +253,15 @@ def draw_curves(path: Path, runs: Sequence[Path], rows: Rows) -> None:
         "generator/gradient_norm": "length of the generator's gradient",
     }
     axes = dict(zip(panels, figure.subplots(2, 3).flat, strict=True))
-    for folder in runs:
-        lines = read_metrics(folder)
-        for name, axis in axes.items():
-            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-            axis.plot(*zip(*points, strict=True), label=str(folder) if len(runs) > 1 else None)
     for name, title in panels.items():
-        axes[name].set(title=title, xlabel="iteration")
+        draw(axes[name], {str(folder): folder for folder in runs}, {name: ""}, title)
     for name in divergences:
         for (label, row), style in zip(rows.items(), ("--", ":"), strict=True):
             axes[name].axhline(row[name.removeprefix("validation/")], color="grey", linestyle=style, label=label)
         axes[name].set(ylim=(0, 1.02))
         axes[name].legend()
     axes["generator/gradient_norm"].set(yscale="log")
-    with replacing(path) as part:
-        figure.savefig(part, format="png")
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

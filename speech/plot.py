@@ -59,17 +59,11 @@ class Spectrogram:
 
 def draw(path: str, before: Spectrogram, after: Spectrogram, title: str) -> None:
     """Writes the picture as PNG."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install 'seqgan[plot]'") from error
-    from seqgan.checkpoint import replacing
+    from seqgan.figures import new_figure, save_figure
 
     images = [before.decibels(), after.decibels()]
     top = max(image.max() for image in images)
-    figure = Figure(figsize=(10, 6.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 6.5, dpi=120)
     axes = figure.subplots(2, 1, sharex=True)
     for axis, image, spectrogram, name in zip(axes, images, (before, after), ("before", "after"), strict=True):
         extent = (0, spectrogram.samples / spectrogram.sample_rate, 0, spectrogram.sample_rate / 2000)
@@ -80,5 +74,4 @@ def draw(path: str, before: Spectrogram, after: Spectrogram, title: str) -> None
         axis.set_ylabel("frequency (kHz)")
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(shown, ax=list(axes), label="level (dBFS)")
-    with replacing(Path(path)) as part:
-        figure.savefig(part, format="png")
+    save_figure(figure, Path(path))

@@ -1,0 +1,273 @@
+"""Pictures to batches: folders and zip archives, idx files, captions and tags, scikit-learn's digits.
+
+Everything is held in memory as bytes. An item is a function of its index: a position in the data is one integer.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from seqgan.stream import shuffled
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IDX_BYTES = 8  # the only element type of MNIST and its relatives: unsigned bytes
+Note = Callable[[str], None]
+
+
+def tell(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels: (number, channel, height, width), uint8; labels: (number,), int64; names, captions: as many, or none."""
+
+    pixels: Tensor
+    labels: Tensor | None = None
+    names: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def select(self, index: Sequence[int]) -> Images:
+        """Some of them, in this order."""
+        index = list(index)
+        return Images(
+            self.pixels[index],
+            None if self.labels is None else self.labels[index],
+            tuple(self.names[i] for i in index) if self.names else (),
+            tuple(self.captions[i] for i in index) if self.captions else (),
+        )
+
+    def resized(self, size: int) -> Images:
+        """Each to size x size, by area where that is smaller and bilinearly where it is larger."""
+        if self.pixels.shape[2:] == (size, size):
+            return self
+        smaller = size <= min(self.pixels.shape[2:])
+        options = {"mode": "area"} if smaller else {"mode": "bilinear", "align_corners": False}
+        parts = [
+            torch.nn.functional.interpolate(part.float(), (size, size), **options).round().clamp(0, 255).byte()
+            for part in self.pixels.split(1024)
+        ]
+        return replace(self, pixels=torch.cat(parts))
+
+
+class Shuffled(Dataset):
+    """Images in an order of its own in each epoch: {"image": (channel, height, width) within -1 and 1, "label"}."""
+
+    def __init__(self, images: Images, seed: int = 0):
+        self.images, self.seed = images, seed
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        item = shuffled(index, len(self.images), self.seed)[1]
+        found = {"image": to_range(self.images.pixels[item])}
+        if self.images.labels is not None:
+            found["label"] = self.images.labels[item]
+        return found
+
+
+def to_range(pixels: Tensor) -> Tensor:
+    """Bytes to numbers within -1 and 1, the range of a generator's tanh."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """The inverse of `to_range`; what lies outside is cut off."""
+    return ((image.detach().float() + 1) * 127.5).round().clamp(0, 255).byte()
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def read_images(path: Path, size: int, channels: int = 3, note: Note = tell) -> Images:
+    """Every picture below a folder or in a zip archive, cut to a square about its middle and brought to size x size.
+
+    channels: 3 or 1. Transparent pictures are laid on white, animations give their first frame. A file that cannot be
+    read is named and skipped, and the number of these is told at the end. ValueError where no picture is left.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"pictures have 1 or 3 channels here, not {channels}")
+    found, names, skipped = [], [], 0
+    for name, content in _files(path):
+        try:
+            found.append(_decode(content(), size, channels))
+            names.append(name)
+        except Exception as error:  # a damaged file can fail in any way
+            skipped += 1
+            note(f"skipped {name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    if skipped:
+        note(f"skipped {skipped} of {skipped + len(found)} pictures in {path}")
+    if not found:
+        raise ValueError(f"no pictures ({', '.join(SUFFIXES)}) in {path}")
+    return Images(torch.stack(found), names=tuple(names))
+
+
+def open_images(data: str, size: int, channels: int = 3, split: str = "train", note: Note = tell) -> Images:
+    """Of size x size; data: "digits", a folder of MNIST's idx files, or a folder or zip archive of pictures."""
+    if data == "digits":
+        return read_digits().resized(size)
+    path = Path(data)
+    if path.is_dir() and any(path.glob("*-idx3-ubyte*")):
+        return read_mnist(path, split).resized(size)
+    return read_images(path, size, channels, note)
+
+
+def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() in SUFFIXES:
+                yield str(file.relative_to(path)), file.read_bytes
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if name.lower().endswith(SUFFIXES):
+                    yield name, lambda name=name: archive.read(name)
+    else:
+        raise ValueError(f"{path} is neither a folder nor a zip archive of pictures")
+
+
+def _decode(content: bytes, size: int, channels: int) -> Tensor:
+    """(channel, size, size), uint8"""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    picture = picture.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
+    array = np.array(picture.convert("RGB" if channels == 3 else "L"))
+    return torch.from_numpy(array).view(size, size, channels).permute(2, 0, 1).contiguous()
+
+
+def read_idx(path: Path) -> Tensor:
+    """The array of an idx file of bytes, gzipped or not, as MNIST's are; ValueError where it is cut short or none."""
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is cut short: {error}") from error
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != IDX_BYTES:
+        raise ValueError(f"{path} is not an idx file of bytes")
+    rank = content[3]
+    shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
+    start, needed = 4 + 4 * rank, math.prod(shape)
+    if len(content) - start < needed:
+        raise ValueError(
+            f"{path} is cut short: {needed} bytes of shape {shape} are promised, {len(content) - start} there"
+        )
+    return torch.frombuffer(bytearray(content[start : start + needed]), dtype=torch.uint8).view(shape)
+
+
+def read_mnist(folder: Path, split: str = "train") -> Images:
+    """`train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (test: `t10k-...`), each perhaps with .gz."""
+    stem = {"train": "train", "test": "t10k"}[split]
+    parts = []
+    for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+        path = folder / f"{stem}-{kind}"
+        parts.append(read_idx(path if path.exists() else path.with_name(path.name + ".gz")))
+    pixels, labels = parts
+    if pixels.dim() != 3 or labels.dim() != 1 or len(pixels) != len(labels):
+        raise ValueError(f"{folder}: pictures {tuple(pixels.shape)} and labels {tuple(labels.shape)} do not match")
+    return Images(pixels[:, None], labels.long())
+
+
+def read_digits() -> Images:
+    """scikit-learn's 1,797 digits, 8 x 8: they come with it, nothing is downloaded."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = torch.from_numpy(digits.images * 255 / 16).round().byte()
+    return Images(pixels[:, None], torch.from_numpy(digits.target).long())
+
+
+def stacked(images: Images, number: int, seed: int = 0) -> Images:
+    """Stacked digits (Metz et al. 2017): three at random as the channels of a picture, label 100 a + 10 b + c."""
+    if images.labels is None or images.pixels.shape[1] != 1:
+        raise ValueError("stacked are labelled pictures of one channel")
+    chosen = torch.from_numpy(np.random.default_rng(seed).integers(0, len(images), (number, 3)))
+    labels = images.labels[chosen]
+    return Images(images.pixels[chosen, 0], labels[:, 0] * 100 + labels[:, 1] * 10 + labels[:, 2])
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """File name -> caption.
+
+    A tab-separated table with the columns `file` and `caption`, or a tag file as of anime heads, whose lines are
+    `id,tag1:#post<tab>tag2:#post...`: the file is then `id.jpg`, the caption the tags without their counts, `tag1,
+    tag2`. ValueError, with the line, for a row that is neither.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    first = text.split("\n", 1)[0].rstrip("\r").split("\t")
+    if "file" in first and "caption" in first:
+        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
+        for number, row in enumerate(rows, 2):
+            if not row["file"] or row["caption"] is None:
+                raise ValueError(f"{path}, line {number}: no file and caption")
+        return {row["file"]: row["caption"] for row in rows}
+    captions = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.fullmatch(r"(\d+),(.*)", line)
+        if match is None:
+            raise ValueError(f"{path}, line {number}: neither a table of file and caption nor `id,tag:#post<tab>...`")
+        tags = [tag.rsplit(":", 1)[0].strip() for tag in match[2].split("\t")]
+        captions[f"{match[1]}.jpg"] = ", ".join(tag for tag in tags if tag)
+    return captions
+
+
+def with_captions(images: Images, captions: dict[str, str], note: Note = tell) -> Images:
+    """Those of the images that have a caption, with it; ValueError where none has."""
+    index = [i for i, name in enumerate(images.names) if Path(name).name in captions]
+    if not index:
+        raise ValueError("no picture has a caption: the names in the caption file are not those of the pictures")
+    if len(index) < len(images):
+        note(f"{len(images) - len(index)} pictures have no caption and are left out")
+    if len(index) < len(captions):
+        note(f"{len(captions) - len(index)} captions have no picture")
+    found = images.select(index)
+    return replace(found, captions=tuple(captions[Path(name).name] for name in found.names))
+
+
+# ------------------------------------------------------------------------------------------------------ writing
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
+    """Pictures side by side: (number, channel, height, width) uint8 -> (channel, height, width), on white."""
+    number, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    sheet = torch.full((channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
+    for i, image in enumerate(images.cpu()):
+        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def write_png(path: Path, image: Tensor, scale: int = 1) -> None:
+    """image: (channel, height, width), uint8; scale: pixels of the file for each of its own."""
+    from PIL import Image
+
+    from seqgan.checkpoint import replacing
+
+    array = image.cpu().permute(1, 2, 0).numpy()
+    picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if scale > 1:
+        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    with replacing(path) as part:
+        picture.save(part, format="png", optimize=True)

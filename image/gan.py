@@ -1,0 +1,164 @@
+"""The adversarial game on pictures, one class for every objective: GAN (Goodfellow et al. 2014) with DCGAN's networks
+(Radford et al. 2016), LSGAN (Mao et al. 2017), WGAN (Arjovsky et al. 2017), WGAN-GP (Gulrajani et al. 2017),
+loss-sensitive GAN (Qi 2017), f-GAN (Nowozin et al. 2016) and others. A method is a line of `METHODS`.
+
+The file to copy for a new system: networks are in `networks.py`, the two moves in `phases`, a trained model is `GAN`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from seqgan.checkpoint import find_weights
+from seqgan.divergences import TABLE, FDivergence
+from seqgan.objectives import (
+    Hinge,
+    LeastSquares,
+    LossSensitive,
+    Minimax,
+    NonSaturating,
+    Objective,
+    RelativisticAverage,
+    Wasserstein,
+    sample_distance,
+)
+from seqgan.penalties import clip_weights, dragan_penalty, gradient_penalty, r1_penalty
+from seqgan.training import Phase, Turn
+
+from .data import to_bytes
+from .networks import Discriminator, Generator
+
+
+@dataclass(frozen=True)
+class Method:
+    """What tells methods apart: the objective, what keeps the discriminator smooth, and the paper's optimiser."""
+
+    objective: Objective
+    penalty: Literal["gradient", "one-sided", "dragan", "r1"] | None = None
+    weight: float = 10.0  # of the penalty
+    clip: float | None = None  # bound of the discriminator's weights
+    critic_steps: int = 1
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether the discriminator must look at each sample by itself, so that batch normalisation is out of place."""
+        return self.penalty is not None
+
+    def optimizers(self, *players: torch.nn.Module) -> list[torch.optim.Optimizer]:
+        if self.optimizer == "rmsprop":
+            return [torch.optim.RMSprop(player.parameters(), self.learning_rate) for player in players]
+        return [torch.optim.Adam(player.parameters(), self.learning_rate, betas=self.betas) for player in players]
+
+
+METHODS: dict[str, Method] = {
+    "minimax": Method(Minimax()),
+    "gan": Method(NonSaturating()),
+    "lsgan": Method(LeastSquares()),
+    "wgan": Method(Wasserstein(), clip=0.01, critic_steps=5, optimizer="rmsprop", learning_rate=5e-5),
+    "wgan-gp": Method(Wasserstein(), "gradient", critic_steps=5, learning_rate=1e-4, betas=(0.0, 0.9)),
+    "wgan-lp": Method(Wasserstein(), "one-sided", critic_steps=5, learning_rate=1e-4, betas=(0.0, 0.9)),
+    "loss-sensitive": Method(LossSensitive()),
+    "hinge": Method(Hinge()),
+    "relativistic-average": Method(RelativisticAverage()),
+    "dragan": Method(NonSaturating(), "dragan", learning_rate=1e-4, betas=(0.5, 0.9)),
+    "gan-r1": Method(NonSaturating(), "r1", learning_rate=1e-4, betas=(0.0, 0.99)),
+} | {f"f-gan-{name}": Method(FDivergence(name)) for name in TABLE}
+
+
+def phases(
+    generator: Generator,
+    discriminator: Discriminator,
+    optimizers: list[torch.optim.Optimizer],
+    method: Method,
+) -> list[Phase]:
+    """The discriminator's move, `critic_steps` times, and the generator's; optimizers: of generator, discriminator.
+
+    A batch has "image" (batch, channel, height, width), within -1 and 1.
+    """
+    objective = method.objective
+    penalty = {
+        None: None,
+        "gradient": gradient_penalty,
+        "one-sided": partial(gradient_penalty, one_sided=True),
+        "dragan": lambda d, real, fake, generator: dragan_penalty(d, real, generator=generator),
+        "r1": lambda d, real, fake, generator: r1_penalty(d, real),
+    }[method.penalty]
+
+    def fakes(turn: Turn) -> Tensor:
+        """Made once in a step if each player moves once."""
+        if "fake" not in turn.share:
+            turn.share["fake"] = generator(generator.noise(len(turn.batch["image"]), turn.generator))
+        return turn.share["fake"]
+
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        real, fake = turn.batch["image"], fakes(turn).detach()
+        scores = discriminator(real), discriminator(fake)
+        turn.log("real", scores[0].mean())
+        turn.log("fake", scores[1].mean())
+        if isinstance(objective, LossSensitive):
+            terms = {"game": objective.discriminator(*scores, sample_distance(real, fake))}
+        else:
+            terms = {"game": objective.discriminator(*scores)}
+        if penalty is not None:
+            terms["penalty"] = method.weight * penalty(discriminator, real, fake, generator=turn.generator)
+        return terms
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        real = discriminator(turn.batch["image"]) if isinstance(objective, RelativisticAverage) else None
+        return {"game": objective.generator(discriminator(fakes(turn)), real)}
+
+    after = None if method.clip is None else partial(clip_weights, [discriminator], method.clip)
+    return [
+        Phase(
+            "discriminator",
+            [discriminator],
+            optimizers[1],
+            discriminator_loss,
+            repeat=method.critic_steps,
+            after=after,
+        ),
+        Phase("generator", [generator], optimizers[0], generator_loss),
+    ]
+
+
+class GAN:
+    """A trained generator of pictures. recipes/gan.py trains it.
+
+    pictures = GAN.from_pretrained("runs/gan/generator.safetensors")(count=16, seed=1)
+    """
+
+    def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
+        self.generator = generator.eval().to(device)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, device: str | torch.device = "cpu") -> GAN:
+        """A bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
+        return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with config.json and model.safetensors (float16)."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
+        self.generator.save(folder / "model.safetensors")
+        return folder
+
+    @torch.no_grad()
+    def __call__(self, count: int = 1, seed: int | None = None, batch: int = 256) -> Tensor:
+        """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for a count below 1."""
+        if count < 1:
+            raise ValueError(f"a count of pictures is 1 or more, not {count}")
+        random: Any = torch.Generator(next(self.generator.parameters()).device)
+        random.manual_seed(seed) if seed is not None else random.seed()
+        parts = [self.generator(z) for z in self.generator.noise(count, random).split(batch)]
+        return to_bytes(torch.cat(parts)).cpu()

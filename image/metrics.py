@@ -1,0 +1,95 @@
+"""How good generated pictures are, by the features of a classifier that is trained on the data itself.
+
+Figures of Inception features, the field's usual ones, need a network that has to be downloaded; those here compare
+generators of one data set under one classifier, and mean nothing beside published FIDs. Any function from pictures to
+features may stand in the classifier's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqgan.checkpoint import SavedModel
+from seqgan.coverage import frechet_distance, kernel_distance, precision_recall
+from seqgan.training import Phase, Turn
+
+from .data import to_range
+
+Features = Callable[[Tensor], Tensor]  # image (batch, channel, height, width), within -1 and 1 -> (batch, width)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    size: int = 32  # height and width of the pictures, a power of 2
+    channels: int = 1
+    classes: int = 10
+    width: int = 32  # channels of the first layer; they double where the picture is halved
+    features: int = 64
+
+    def __post_init__(self) -> None:
+        if not (8 <= self.size <= 1024 and 0 < self.channels <= 64 and 1 < self.classes <= 100_000):
+            raise ValueError(f"sizes out of range: {self}")
+        if not (0 < self.width <= 1024 and 0 < self.features <= 4096):
+            raise ValueError(f"sizes out of range: {self}")
+
+
+class Classifier(SavedModel):
+    """image: (batch, channel, height, width), within -1 and 1 -> logits (batch, class)."""
+
+    CONFIG, FORMAT = ClassifierConfig, "seqgan.image.classifier/1"
+
+    def __init__(self, config: ClassifierConfig = ClassifierConfig()):
+        super().__init__()
+        self.config = config
+        layers, before, after, size = [], config.channels, config.width, config.size
+        while size > 4:
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+            before, after, size = after, min(2 * after, 512), size // 2
+        self.layers = nn.Sequential(
+            *layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(before * size**2, config.features)
+        )
+        self.output = nn.Linear(config.features, config.classes)
+
+    def features(self, image: Tensor) -> Tensor:
+        """(batch, features)"""
+        return F.relu(self.layers(image))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.output(self.features(image))
+
+
+def classification(classifier: Classifier, optimizer: torch.optim.Optimizer) -> Phase:
+    """Likelihood of the labels; a batch has "image" and "label"."""
+
+    def loss(turn: Turn) -> dict[str, Tensor]:
+        logits = classifier(turn.batch["image"])
+        turn.log("accuracy", (logits.argmax(1) == turn.batch["label"]).float().mean())
+        return {"cross_entropy": F.cross_entropy(logits, turn.batch["label"])}
+
+    return Phase("classifier", [classifier], optimizer, loss)
+
+
+@torch.no_grad()
+def in_parts(network: Features, pixels: Tensor, rows: int = 256) -> Tensor:
+    """What a network says of any number of pictures (number, channel, height, width), uint8, a few at a time."""
+    return torch.cat([network(to_range(part)) for part in pixels.split(rows)])
+
+
+def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
+    """Distances and coverage of generated pictures against as many real ones, both (number, channel, height, width),
+    uint8. Lower distances are better, and for the rest 1 is best: see `seqgan.coverage`."""
+    left, right = in_parts(features, real), in_parts(features, fake)
+    found = precision_recall(left, right)
+    return {
+        "frechet": frechet_distance(left, right),
+        "kernel": kernel_distance(left, right),
+        "precision": found.precision,
+        "recall": found.recall,
+        "density": found.density,
+        "coverage": found.coverage,
+    }

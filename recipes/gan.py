@@ -1,0 +1,191 @@
+"""Trains a GAN on pictures, by any method of `seqgan.image.gan.METHODS`.
+
+    python recipes/gan.py --data DIR --method wgan-gp                 # the paper's sizes: 64 x 64, DCGAN's widths
+    python recipes/gan.py --data DIR --preset reduced                 # 32 x 32, a quarter of the widths, for the CPU
+    python recipes/gan.py --data digits --preset reduced --size 8     # scikit-learn's digits, nothing to download
+    python recipes/gan.py --compare RUN RUN ...                       # curves and pictures of several runs
+
+DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrupted anywhere, the same command goes on.
+The run's folder then holds `generator.safetensors`, `discriminator.safetensors`, grids of samples over time,
+`curves.png` and, where the data have labels, `scores.json`: distances and coverage by the features of a classifier of
+these labels.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from seqgan.checkpoint import replacing
+from seqgan.figures import draw_curves, new_figure, read_metrics, save_figure
+from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
+from seqgan.image.gan import GAN, METHODS, phases
+from seqgan.image.metrics import Classifier, ClassifierConfig, classification, compare
+from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
+from seqgan.recipe import run
+from seqgan.training import EMA, Stream, fit
+
+
+@dataclass(frozen=True)
+class Preset:
+    size: int
+    width: int
+    batch: int
+    steps: int
+
+
+PRESETS = {"paper": Preset(64, 128, 128, 50_000), "reduced": Preset(32, 32, 64, 2000)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str | None = None
+    """Folder or zip archive of pictures, a folder of MNIST's idx files, or "digits"."""
+    run: Path = Path("runs/gan")
+    """Folder of this run; with --compare, of comparison.png."""
+    method: str = "gan"
+    """minimax, gan (non-saturating), lsgan, wgan, wgan-gp, wgan-lp, loss-sensitive, hinge, relativistic-average,
+    dragan, gan-r1, or f-gan-... with the name of a divergence."""
+    preset: Literal["paper", "reduced"] = "paper"
+    size: int | None = None
+    """Height and width, a power of 2; by default the preset's, as are the three that follow."""
+    width: int | None = None
+    """Channels at the picture's side, which double where it is halved."""
+    batch: int | None = None
+    steps: int | None = None
+    channels: Literal[1, 3] = 3
+    """Of pictures; idx files and digits have one."""
+    latent: int = 100
+    generator: Literal["dcgan", "mlp", "constant"] = "dcgan"
+    """Convolutions, four dense layers, or convolutions with one number of channels."""
+    norm: Norm | None = None
+    """Of both networks; by default batch, and layer in a discriminator under a gradient penalty."""
+    activation: Activation = "relu"
+    layers: int | None = None
+    """Of residual networks in the place of DCGAN's."""
+    ema: float | None = None
+    """Decay of averaged weights of the generator, which are then what is kept."""
+    sample_every: int = 500
+    checkpoint_every: int = 500
+    classifier_steps: int = 500
+    """Of the classifier by whose features the pictures are scored."""
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
+    compare: tuple[Path, ...] = ()
+    """Do not train: draw these runs side by side."""
+
+
+def main(settings: Settings) -> None:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)
+    if settings.compare:
+        draw(settings.run / "comparison.png", {str(folder): folder for folder in settings.compare})
+    else:
+        train(settings)
+
+
+def train(settings: Settings) -> None:
+    if settings.data is None:
+        raise ValueError("--data is needed: a folder or zip archive of pictures, idx files, or digits")
+    if settings.method not in METHODS:
+        raise ValueError(f"no method {settings.method!r}; there are {', '.join(METHODS)}")
+    method, preset = METHODS[settings.method], PRESETS[settings.preset]
+    images = open_images(settings.data, settings.size or preset.size, settings.channels)
+    config = NetworkConfig(
+        images.pixels.shape[2],
+        images.pixels.shape[1],
+        settings.latent,
+        settings.width or preset.width,
+        settings.generator,
+        settings.norm or "batch",
+        settings.norm or ("layer" if method.by_sample else "batch"),
+        settings.activation,
+        settings.layers,
+    )
+    torch.manual_seed(settings.seed)
+    generator, discriminator = Generator(config), Discriminator(config)
+    average = EMA(generator, settings.ema) if settings.ema else None
+    folder, steps = settings.run, settings.steps or preset.steps
+    options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.json") as part:
+        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    data = Stream(Shuffled(images, settings.seed), settings.batch or preset.batch)
+    classifier = None
+    if images.labels is not None:
+        classifier = Classifier(ClassifierConfig(config.size, config.channels, int(images.labels.max()) + 1))
+        learner = classification(classifier, torch.optim.Adam(classifier.parameters(), 1e-3))
+        fit([learner], data, settings.classifier_steps, folder, stage="classifier", **options)
+        classifier.eval().requires_grad_(False)
+
+    def look(step: int) -> dict[str, float]:
+        generator.save(folder / "generator.safetensors")
+        discriminator.save(folder / "discriminator.safetensors")
+        (folder / "samples").mkdir(exist_ok=True)
+        model = GAN(generator, next(generator.parameters()).device)
+        write_png(folder / "samples" / f"step{step:06}.png", grid(model(64, seed=0)), scale=max(1, 64 // config.size))
+        if classifier is None:
+            return {}
+        return {f"validation/{name}": value for name, value in judge(model, classifier, images, settings.seed).items()}
+
+    fit(
+        phases(generator, discriminator, method.optimizers(generator, discriminator), method),
+        data,
+        steps,
+        folder,
+        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        ema=average,
+        **options,
+    )
+    scores = [line for line in read_metrics(folder) if "validation/frechet" in line]
+    if scores:
+        last = {name.removeprefix("validation/"): value for name, value in scores[-1].items() if "validation/" in name}
+        with replacing(folder / "scores.json") as part:
+            part.write_text(json.dumps(last, indent=2) + "\n", encoding="utf-8")
+        print("  ".join(f"{name} {value:.3f}" for name, value in last.items()))
+    draw(folder / "curves.png", {folder.name: folder})
+
+
+def judge(model: GAN, classifier: Classifier, images: Images, seed: int, number: int = 1000) -> dict[str, float]:
+    """Of so many generated pictures against as many real ones."""
+    number = min(number, len(images))
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:number]
+    device = next(classifier.parameters()).device
+    return compare(classifier.features, images.pixels[chosen].to(device), model(number, seed=seed).to(device))
+
+
+def draw(path: Path, runs: dict[str, Path]) -> None:
+    """How the game went, and the last samples of each run."""
+    figure = new_figure(16, 4 + 4 * (len(runs) > 1))
+    axes = figure.subplots(1 + (len(runs) > 1), 4, squeeze=False)
+    panels = {
+        "losses": {"discriminator/game": "D", "generator/game": "G"},
+        "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
+        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
+        "Fréchet distance of features": {"validation/frechet": ""},
+    }
+    for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
+        draw_curves(axis, runs, names, title)
+    axes[0][2].set_yscale("log")
+    if len(runs) > 1:
+        for axis in axes[1]:
+            axis.axis("off")
+        for axis, (label, folder) in zip(axes[1], runs.items(), strict=False):
+            found = sorted((folder / "samples").glob("step*.png"))
+            if found:
+                from PIL import Image
+
+                axis.imshow(Image.open(found[-1]), cmap="gray")
+            axis.set_title(label)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

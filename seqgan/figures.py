@@ -1,0 +1,46 @@
+"""Pictures of runs, by matplotlib, which is imported only where one is drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import replacing
+
+
+def new_figure(width: float, height: float, dpi: int = 100) -> Any:
+    """A matplotlib figure in inches, on no screen."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'seqgan[plot]'") from error
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, format="png")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's record, `metrics.jsonl`; none where there is none yet."""
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def draw_curves(axis: Any, runs: Mapping[str, Path], names: Mapping[str, str], title: str) -> None:
+    """What runs recorded over their steps; runs: label -> folder, names: recorded name -> what its label ends with."""
+    for label, folder in runs.items():
+        lines = read_metrics(folder)
+        for name, part in names.items():
+            points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=f"{label} {part}".strip())
+    axis.set(title=title, xlabel="step")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend()

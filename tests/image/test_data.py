@@ -1,0 +1,179 @@
+"""Pictures of all sorts in, tensors of one sort out; and what is wrong with a file is said."""
+
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seqgan.image.data import (
+    Images,
+    Shuffled,
+    grid,
+    read_captions,
+    read_digits,
+    read_idx,
+    read_images,
+    read_mnist,
+    stacked,
+    to_bytes,
+    to_range,
+    with_captions,
+    write_png,
+)
+
+
+def save(path, mode, colour, size=(8, 8), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+
+
+def test_pictures_of_every_sort(tmp_path):
+    save(tmp_path / "a" / "grey.png", "L", 100)
+    save(tmp_path / "a" / "alpha.png", "RGBA", (255, 0, 0, 0))
+    save(tmp_path / "b" / "wide.jpg", "RGB", (0, 0, 255), size=(32, 16), quality=95)
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 10, 200, 30] + [0] * 762)
+    palette.save(tmp_path / "b" / "palette.gif")
+    (tmp_path / "b" / "notes.txt").write_text("no picture")
+    found = read_images(tmp_path, 16)
+    assert found.names == ("a/alpha.png", "a/grey.png", "b/palette.gif", "b/wide.jpg")
+    assert found.pixels.shape == (4, 3, 16, 16) and found.pixels.dtype == torch.uint8
+    assert (found.pixels[0] == 255).all(), "what is transparent is white"
+    assert (found.pixels[1] == 100).all()
+    assert found.pixels[2, :, 3, 3].tolist() == [10, 200, 30]
+    assert found.pixels[3, 2].min() > 240 and found.pixels[3, 0].max() < 16
+    assert read_images(tmp_path, 16, channels=1).pixels.shape == (4, 1, 16, 16)
+
+
+def test_it_is_the_middle_that_is_kept(tmp_path):
+    array = np.zeros((8, 24), np.uint8)
+    array[:, 8:16] = 200
+    Image.fromarray(array).save(tmp_path / "wide.png")
+    assert (read_images(tmp_path, 8, channels=1).pixels == 200).all()
+
+
+def test_a_damaged_picture_is_named_and_skipped(tmp_path):
+    save(tmp_path / "good.png", "RGB", (1, 2, 3))
+    whole = (tmp_path / "good.png").read_bytes()
+    (tmp_path / "short.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("words")
+    told = []
+    assert read_images(tmp_path, 8, note=told.append).names == ("good.png",)
+    assert [line.split(":")[0] for line in told[:2]] == ["skipped short.png", "skipped text.png"]
+    assert told[2].startswith("skipped 2 of 3 pictures")
+
+
+def test_a_zip_archive(tmp_path):
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(content, "png")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("in/one.png", content.getvalue())
+    found = read_images(tmp_path / "all.zip", 4)
+    assert found.names == ("in/one.png",) and (found.pixels == 9).all()
+
+
+def test_places_without_pictures(tmp_path):
+    with pytest.raises(ValueError, match="no pictures"):
+        read_images(tmp_path, 8)
+    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+        read_images(tmp_path / "missing", 8)
+
+
+def idx(array):
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def test_idx_files(tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    (tmp_path / "plain").write_bytes(idx(array))
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(idx(array)))
+    for name in ("plain", "packed.gz"):
+        assert torch.equal(read_idx(tmp_path / name), torch.from_numpy(array))
+    (tmp_path / "short").write_bytes(idx(array)[:-1])
+    with pytest.raises(ValueError, match="short is cut short: 24 bytes"):
+        read_idx(tmp_path / "short")
+    (tmp_path / "short.gz").write_bytes(gzip.compress(idx(array))[:-9])
+    with pytest.raises(ValueError, match="cut short"):
+        read_idx(tmp_path / "short.gz")
+    (tmp_path / "words").write_text("no idx file")
+    with pytest.raises(ValueError, match="not an idx file"):
+        read_idx(tmp_path / "words")
+
+
+def test_mnist(tmp_path):
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((5, 28, 28), np.uint8)))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8))))
+    found = read_mnist(tmp_path, "test")
+    assert found.pixels.shape == (5, 1, 28, 28) and found.labels.tolist() == [0, 1, 2, 3, 4]
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(4, dtype=np.uint8))))
+    with pytest.raises(ValueError, match="do not match"):
+        read_mnist(tmp_path, "test")
+
+
+def test_digits_alone_and_stacked():
+    digits = read_digits()
+    assert digits.pixels.shape == (1797, 1, 8, 8) and digits.pixels.max() == 255
+    found = stacked(digits, 50, seed=1)
+    assert found.pixels.shape == (50, 3, 8, 8) and len(found.labels.unique()) > 40
+    singles = {
+        tuple(image.flatten().tolist()): int(label) for image, label in zip(digits.pixels, digits.labels, strict=True)
+    }
+    for picture, label in zip(found.pixels[:10], found.labels[:10].tolist(), strict=True):
+        assert [singles[tuple(channel.flatten().tolist())] for channel in picture] == [
+            label // 100,
+            label // 10 % 10,
+            label % 10,
+        ]
+    assert torch.equal(found.pixels, stacked(digits, 50, seed=1).pixels)
+
+
+def test_captions_and_tags(tmp_path):
+    table = tmp_path / "captions.tsv"
+    table.write_text("\ufefffile\tcaption\tsplit\r\n1.png\tred heart\ttrain\r\n2.png\tsun\ttrain\r\n", encoding="utf-8")
+    assert read_captions(table) == {"1.png": "red heart", "2.png": "sun"}
+    tags = tmp_path / "tags.csv"
+    tags.write_text("0,touhou:17705\tchen:123\n1,blue hair:9\tre:zero:4\n")
+    assert read_captions(tags) == {"0.jpg": "touhou, chen", "1.jpg": "blue hair, re:zero"}
+    tags.write_text("0,touhou:17705\nwhat\n")
+    with pytest.raises(ValueError, match="tags.csv, line 2"):
+        read_captions(tags)
+    table.write_text("file\tcaption\n1.png\n")
+    with pytest.raises(ValueError, match="captions.tsv, line 2"):
+        read_captions(table)
+    images, told = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), names=("x/1.png", "x/3.png", "x/2.png")), []
+    found = with_captions(images, {"1.png": "red heart", "2.png": "sun", "9.png": "moon"}, note=told.append)
+    assert found.captions == ("red heart", "sun") and len(told) == 2
+    with pytest.raises(ValueError, match="no picture has a caption"):
+        with_captions(images, {"a.png": "b"})
+
+
+def test_range_and_order():
+    pixels = torch.arange(256, dtype=torch.uint8).view(64, 1, 2, 2)
+    assert torch.equal(to_bytes(to_range(pixels)), pixels)
+    assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
+    data = Shuffled(Images(pixels, torch.arange(64)), seed=3)
+    first, second = ([int(data[i]["label"]) for i in range(k, k + 64)] for k in (0, 64))
+    assert sorted(first) == sorted(second) == list(range(64)) and first != second
+    assert torch.equal(to_bytes(data[5]["image"]), pixels[first[5]])
+
+
+def test_sizes():
+    images = Images(torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4))
+    assert images.resized(2).pixels.flatten().tolist() == [2, 4, 10, 12]  # of four: 2.5, 4.5, ... rounded to even
+    assert images.resized(8).pixels.shape == (1, 1, 8, 8) and images.resized(4) is images
+
+
+def test_a_grid(tmp_path):
+    sheet = grid(torch.zeros(5, 3, 4, 6, dtype=torch.uint8), columns=2, gap=1)
+    assert sheet.shape == (3, 16, 15)
+    assert (sheet[:, 0] == 255).all() and (sheet[:, 11:15, 8:14] == 255).all(), "the sixth place is empty"
+    write_png(tmp_path / "grid.png", sheet, scale=2)
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.size == (30, 32) and picture.mode == "RGB"
+    write_png(tmp_path / "grey.png", sheet[:1])
+    with Image.open(tmp_path / "grey.png") as picture:
+        assert picture.mode == "L"
