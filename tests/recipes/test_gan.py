@@ -27,7 +27,9 @@ def test_digits(tmp_path):
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert scores["frechet"] < 0.8 * early and set(scores) >= {"kernel", "precision", "recall", "coverage"}
     assert scores["frechet"] > 0
-    assert read_images(tmp_path / "run" / "samples", 64).names == tuple(f"step000{n:03}.png" for n in (10, 50, 100, 150))
+    assert read_images(tmp_path / "run" / "samples", 64).names == tuple(
+        f"step000{n:03}.png" for n in (10, 50, 100, 150)
+    )
     assert GAN.from_pretrained(tmp_path / "run" / "generator.safetensors")(3, seed=0).shape == (3, 1, 8, 8)
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,0 +1,122 @@
+"""Energies: what an autoencoder thinks of pictures, the balance of BEGAN, and pictures without a generator."""
+
+import json
+
+import pytest
+import torch
+
+from seqgan.image.data import Shuffled
+from seqgan.image.energy import (
+    Autoencoder,
+    AutoencoderConfig,
+    Climber,
+    Decoder,
+    boundary_equilibrium,
+    energy_based,
+    without_generator,
+)
+from seqgan.image.networks import Discriminator, Generator, NetworkConfig
+from seqgan.objectives import BoundaryEquilibrium
+from seqgan.training import Stream, fit
+
+from .test_gan import distance, halves
+
+CONFIG = AutoencoderConfig(size=8, channels=1, width=8, code=8)
+
+
+def recorded(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_an_energy_is_the_error_of_what_comes_back(tmp_path):
+    torch.manual_seed(0)
+    image = torch.rand(3, 3, 16, 16) * 2 - 1
+    for error, power in (("absolute", 1), ("square", 2)):
+        model = Autoencoder(AutoencoderConfig(size=16, channels=3, width=4, code=5, error=error))
+        code = model.encoder(image)
+        assert code.shape == (3, 5)
+        expected = (model.decoder(code) - image).abs() ** power
+        torch.testing.assert_close(model(image), expected.mean((1, 2, 3)))
+    again = Autoencoder.load(model.save(tmp_path / "a.safetensors"))
+    assert again.config == model.config
+    with pytest.raises(ValueError):
+        AutoencoderConfig(size=12)
+
+
+def test_began_has_the_paper_s_sizes():
+    decoder = Decoder()
+    assert decoder(decoder.noise(1)).shape == (1, 3, 64, 64) and decoder.noise(50).abs().max() <= 1
+    model = Autoencoder()
+    widths = [part.out_channels for part in model.encoder if isinstance(part, torch.nn.Conv2d)]
+    assert widths == [128, 128, 256, 256, 384, 384, 512, 512, 640, 640, 640]
+
+
+@pytest.mark.parametrize("method", ["ebgan", "began"])
+def test_real_pictures_have_less_energy_and_fakes_come_near(method, tmp_path):
+    torch.manual_seed(0)
+    model = Autoencoder(CONFIG)
+    generator = Decoder(CONFIG)
+    optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
+    before, state = distance(generator), {}
+    if method == "ebgan":
+        game = energy_based(generator, model, optimizers)
+    else:
+        equilibrium = BoundaryEquilibrium(diversity=0.5, rate=0.02)
+        game, state = boundary_equilibrium(generator, model, optimizers, equilibrium), {"equilibrium": equilibrium}
+    fit(game, Stream(Shuffled(halves()), 16), 150, tmp_path, state=state, log_every=25)
+    real = torch.stack([Shuffled(halves())[i]["image"] for i in range(50)])
+    with torch.no_grad():
+        assert model(real).mean() < 0.6 * model(torch.rand(50, 1, 8, 8) * 2 - 1).mean()
+    assert distance(generator) < 0.6 * before
+    if method == "began":
+        lines = recorded(tmp_path)
+        assert lines[-1]["discriminator/convergence"] < 0.7 * lines[0]["discriminator/convergence"]
+        assert lines[0]["discriminator/k"] > 0, "at first fakes are easy, and k rises"
+
+
+def test_the_equilibrium_is_resumed(tmp_path):
+    def train(steps, run):
+        torch.manual_seed(0)
+        generator, model, equilibrium = Decoder(CONFIG), Autoencoder(CONFIG), BoundaryEquilibrium(rate=0.1)
+        optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
+        game = boundary_equilibrium(generator, model, optimizers, equilibrium)
+        fit(game, Stream(Shuffled(halves()), 8), steps, run, state={"equilibrium": equilibrium})
+        return equilibrium.k
+
+    train(3, tmp_path / "parts")
+    assert train(6, tmp_path / "parts") == train(6, tmp_path / "whole") > 0
+
+
+def test_climbing_is_uphill():
+    def score(image):  # highest at 0.5 everywhere
+        return -(image - 0.5).square().flatten(1).sum(1)
+
+    climber = Climber(NetworkConfig(size=8, channels=1), size=16)
+    assert climber.images.shape == (16, 1, 8, 8) and climber.images.abs().max() <= 1
+    found = climber.climb(score, climber.images, 100, noise=0.0)
+    assert (found - 0.5).abs().max() < 0.05
+    assert climber.climb(score, climber.images, 1, noise=0.0).sub(climber.images).abs().max() <= 0.0301
+
+
+def test_pictures_without_a_generator(tmp_path):
+    torch.manual_seed(0)
+    config = NetworkConfig(size=8, channels=1, width=16, discriminator_norm="none")
+    discriminator, climber = Discriminator(config), Climber(config, size=64)
+    far = (
+        (climber.images.mean(0) - torch.stack([Shuffled(halves())[i]["image"] for i in range(50)]).mean(0)).abs().mean()
+    )
+    game = without_generator(discriminator, torch.optim.Adam(discriminator.parameters(), 1e-3), climber, steps=10)
+    fit(game, Stream(Shuffled(halves()), 16), 100, tmp_path, state={"climber": climber})
+    real = torch.stack([Shuffled(halves())[i]["image"] for i in range(50)])
+    near = (climber.images.mean(0) - real.mean(0)).abs().mean()
+    assert near < 0.4 * far
+    again = Climber(config, size=64)
+    again.load_state_dict(climber.state_dict())
+    assert torch.equal(again.images, climber.images)
+
+
+def test_dcgan_s_generator_plays_as_well(tmp_path):
+    config = NetworkConfig(size=8, channels=1, latent=8, width=8)
+    generator, model = Generator(config), Autoencoder(CONFIG)
+    optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
+    fit(energy_based(generator, model, optimizers), Stream(Shuffled(halves()), 8), 2, tmp_path)
