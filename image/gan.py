@@ -80,10 +80,12 @@ def phases(
     discriminator: Discriminator,
     optimizers: list[torch.optim.Optimizer],
     method: Method,
+    pack: int = 1,
 ) -> list[Phase]:
     """The discriminator's move, `critic_steps` times, and the generator's; optimizers: of generator, discriminator.
 
-    A batch has "image" (batch, channel, height, width), within -1 and 1.
+    A batch has "image" (batch, channel, height, width), within -1 and 1. pack: so many pictures are judged together, as
+    channels of one (see `packed`).
     """
     objective = method.objective
     penalty = {
@@ -101,7 +103,7 @@ def phases(
         return turn.share["fake"]
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
-        real, fake = turn.batch["image"], fakes(turn).detach()
+        real, fake = packed(turn.batch["image"], pack), packed(fakes(turn).detach(), pack)
         scores = discriminator(real), discriminator(fake)
         turn.log("real", scores[0].mean())
         turn.log("fake", scores[1].mean())
@@ -114,8 +116,9 @@ def phases(
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
-        real = discriminator(turn.batch["image"]) if isinstance(objective, RelativisticAverage) else None
-        return {"game": objective.generator(discriminator(fakes(turn)), real)}
+        needed = isinstance(objective, RelativisticAverage)
+        real = discriminator(packed(turn.batch["image"], pack)) if needed else None
+        return {"game": objective.generator(discriminator(packed(fakes(turn), pack)), real)}
 
     after = None if method.clip is None else partial(clip_weights, [discriminator], method.clip)
     return [
@@ -129,6 +132,17 @@ def phases(
         ),
         Phase("generator", [generator], optimizers[0], generator_loss),
     ]
+
+
+def packed(image: Tensor, pack: int) -> Tensor:
+    """(batch, channel, height, width) -> (batch / pack, pack * channel, height, width): PacGAN (Lin et al. 2018).
+
+    A discriminator that sees several pictures at once sees that they are all alike. ValueError where a batch cannot be
+    shared out.
+    """
+    if len(image) % pack:
+        raise ValueError(f"a batch of {len(image)} pictures cannot be packed by {pack}")
+    return image.reshape(len(image) // pack, pack * image.shape[1], *image.shape[2:])
 
 
 class GAN:

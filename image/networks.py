@@ -195,5 +195,9 @@ class Discriminator(SavedModel):
         """(batch, width)"""
         return self.layers(image).flatten(1)
 
+    def score(self, features: Tensor) -> Tensor:
+        """(batch, width) -> (batch,)"""
+        return self.output(features)[:, 0]
+
     def forward(self, image: Tensor) -> Tensor:
-        return self.output(self.features(image))[:, 0]
+        return self.score(self.features(image))

@@ -33,7 +33,7 @@ def mixture_modes(samples: Tensor, centers: Tensor, deviation: float, within: fl
     deviations of the nearest centre, and a mode is captured if it has a good sample. For the KL every sample counts, at
     the mode that is nearest.
     """
-    distance, nearest = torch.cdist(samples.double(), centers.double()).min(1)
+    distance, nearest = _distances(samples.double(), centers.double()).min(1)
     good = distance <= within * deviation
     return Modes(len(nearest[good].unique()), good.double().mean().item(), label_modes(nearest, len(centers)).kl)
 
@@ -78,7 +78,7 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Precisi
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
     nearest = torch.full_like(real_radius, torch.inf)
     for rows, radius in zip(fake.split(ROWS), fake_radius.split(ROWS), strict=True):
-        distance = torch.cdist(rows, real)  # (fake, real)
+        distance = _distances(rows, real)  # (fake, real)
         inside = distance <= real_radius
         precise += inside.any(1).sum().item()
         density += inside.sum().item()
@@ -90,10 +90,15 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> Precisi
     )
 
 
+def _distances(left: Tensor, right: Tensor) -> Tensor:
+    """(left, right), without the shortcut by a matrix product, after which equal samples are not at distance 0."""
+    return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def _radii(features: Tensor, neighbours: int) -> Tensor:
     """The distance of each sample's `neighbours`-th neighbour: (samples,)"""
     # The sample itself comes first.
-    parts = [torch.cdist(rows, features).kthvalue(neighbours + 1, 1).values for rows in features.split(ROWS)]
+    parts = [_distances(rows, features).kthvalue(neighbours + 1, 1).values for rows in features.split(ROWS)]
     return torch.cat(parts)
 
 
@@ -106,7 +111,7 @@ def closest_pairs(features: Tensor, count: int = 8) -> list[tuple[float, int, in
     features, found = features.double(), []
     for begin in range(0, len(features), ROWS):
         rows = features[begin : begin + ROWS]
-        distance = torch.cdist(rows, features)
+        distance = _distances(rows, features)
         one = torch.arange(begin, begin + len(rows), device=features.device)
         distance[torch.arange(len(features), device=features.device) <= one[:, None]] = torch.inf  # each pair once
         values, places = distance.flatten().topk(min(count, distance.numel()), largest=False)

@@ -1,0 +1,151 @@
+"""InfoGAN (Chen et al. 2016, "InfoGAN: Interpretable representation learning by information maximizing generative
+adversarial nets"): part of the generator's input is a code that can be read off its pictures again, so that it must
+mean something: the kind of a digit, its slant, its width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqgan.objectives import NonSaturating
+from seqgan.training import Phase, Turn
+
+from .networks import Discriminator, Generator
+
+
+@dataclass(frozen=True)
+class CodeConfig:
+    """The defaults are the paper's for MNIST: 62 + 10 + 2 numbers."""
+
+    noise: int = 62  # what the code says nothing of
+    categories: int = 10  # of the one categorical code, given as one number of each
+    continuous: int = 2  # codes uniform within -1 and 1
+
+    @property
+    def latent(self) -> int:
+        """The width of the generator's z."""
+        return self.noise + self.categories + self.continuous
+
+
+@dataclass(frozen=True)
+class Code:
+    """category: (batch,); continuous: (batch, continuous)"""
+
+    category: Tensor
+    continuous: Tensor
+
+
+def draw(config: CodeConfig, count: int, generator: torch.Generator) -> tuple[Tensor, Code]:
+    """z: (count, latent) for the generator, and the code in it."""
+    device = generator.device
+    category = torch.randint(config.categories, (count,), generator=generator, device=device)
+    continuous = 2 * torch.rand(count, config.continuous, generator=generator, device=device) - 1
+    noise = torch.randn(count, config.noise, generator=generator, device=device)
+    code = Code(category, continuous)
+    return join(config, noise, code), code
+
+
+def join(config: CodeConfig, noise: Tensor, code: Code) -> Tensor:
+    return torch.cat([noise, F.one_hot(code.category, config.categories).to(noise), code.continuous.to(noise)], 1)
+
+
+class Recogniser(nn.Module):
+    """Q(code | picture), on the discriminator's features: logits of the category, and of each continuous code the mean
+    and the logarithm of the standard deviation of a Gaussian."""
+
+    def __init__(self, features: int, config: CodeConfig = CodeConfig(), hidden: int = 128):
+        super().__init__()
+        self.config = config
+        self.layers = nn.Sequential(nn.Linear(features, hidden), nn.LeakyReLU(0.1))
+        self.output = nn.Linear(hidden, config.categories + 2 * config.continuous)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """features: (batch, width) -> logits (batch, category), means and log deviations (batch, continuous)"""
+        sizes = [self.config.categories, self.config.continuous, self.config.continuous]
+        return self.output(self.layers(features)).split(sizes, 1)
+
+    def information(self, features: Tensor, code: Code) -> dict[str, Tensor]:
+        """-E log Q(code | picture), which minimised is a lower bound of the mutual information maximised (equation 5);
+        nats, of the category and of the continuous codes together."""
+        logits, means, deviations = self(features)
+        deviations = deviations.clamp(-4, 2)  # a code that is read off exactly would be rewarded without end
+        off = (code.continuous - means) / deviations.exp()
+        density = 0.5 * off.square() + deviations + 0.5 * math.log(2 * math.pi)
+        return {"category": F.cross_entropy(logits, code.category), "continuous": density.sum(1).mean()}
+
+
+def phases(
+    generator: Generator,
+    discriminator: Discriminator,
+    recogniser: Recogniser,
+    optimizers: list[torch.optim.Optimizer],
+    category: float = 1.0,
+    continuous: float = 0.1,
+) -> list[Phase]:
+    """The discriminator and the recogniser move together, then the generator; optimizers: of the generator, and of the
+    other two. category, continuous: the weights (lambda) of both parts of the information. A batch has "image"."""
+    objective, config = NonSaturating(), recogniser.config
+
+    def fakes(turn: Turn) -> tuple[Tensor, Code]:
+        if "fake" not in turn.share:
+            z, code = draw(config, len(turn.batch["image"]), turn.generator)
+            turn.share["fake"] = generator(z), code
+        return turn.share["fake"]
+
+    def weighed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"category": category * terms["category"], "continuous": continuous * terms["continuous"]}
+
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        fake, code = fakes(turn)
+        features = discriminator.features(fake.detach())
+        real, scores = discriminator(turn.batch["image"]), discriminator.score(features)
+        turn.log("real", real.mean())
+        turn.log("fake", scores.mean())
+        return {"game": objective.discriminator(real, scores)} | weighed(recogniser.information(features, code))
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        fake, code = fakes(turn)
+        features = discriminator.features(fake)
+        terms = {"game": objective.generator(discriminator.score(features))}
+        return terms | weighed(recogniser.information(features, code))
+
+    return [
+        Phase("discriminator", [discriminator, recogniser], optimizers[1], discriminator_loss),
+        Phase("generator", [generator], optimizers[0], generator_loss),
+    ]
+
+
+def agreement(codes: Tensor, labels: Tensor) -> float:
+    """Share of pictures whose categorical code stands for their label, each code for the label by which most agree, no
+    two for one (Kuhn 1955, the assignment problem). codes, labels: (number,), from 0."""
+    from scipy.optimize import linear_sum_assignment
+
+    size = int(max(codes.max(), labels.max())) + 1
+    table = torch.zeros(size, size, dtype=torch.int64)
+    table.index_put_((codes.cpu(), labels.cpu()), torch.ones(len(codes), dtype=torch.int64), accumulate=True)
+    rows, columns = linear_sum_assignment(table.numpy(), maximize=True)
+    return table[rows, columns].sum().item() / len(codes)
+
+
+@torch.no_grad()
+def sweep(generator: Generator, z: Tensor, place: int, columns: int = 11) -> Tensor:
+    """Pictures (rows * columns, channel, height, width) of z (rows, latent), whose number `place` goes from -2 to 2.
+
+    What a row shows changing is what that number means: of a code something, of plain noise anything.
+    """
+    z = z.repeat_interleave(columns, 0)
+    z[:, place] = torch.linspace(-2, 2, columns, device=z.device).repeat(len(z) // columns)
+    return generator(z)
+
+
+def plain(config: CodeConfig, generator: torch.Generator) -> Tensor:
+    """z of every category, the continuous codes at 0, the noise drawn: (categories, latent)"""
+    category = torch.arange(config.categories, device=generator.device)
+    noise = torch.randn(config.categories, config.noise, generator=generator, device=generator.device)
+    code = Code(category, torch.zeros(config.categories, config.continuous, device=generator.device))
+    return join(config, noise, code)

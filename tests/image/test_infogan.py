@@ -1,0 +1,90 @@
+"""A code that is read off pictures again: its bound, its meaning on four kinds of pictures, and sweeps of it."""
+
+import math
+
+import pytest
+import torch
+
+from seqgan.image.data import Images, Shuffled
+from seqgan.image.infogan import Code, CodeConfig, Recogniser, agreement, draw, phases, plain, sweep
+from seqgan.image.networks import Discriminator, Generator, NetworkConfig
+from seqgan.training import Stream, fit
+
+CODE = CodeConfig(noise=4, categories=4, continuous=1)
+
+
+def random(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_codes():
+    z, code = draw(CodeConfig(), 5000, random())
+    assert z.shape == (5000, 74) and code.continuous.shape == (5000, 2)
+    assert torch.equal(z[:, 62:72].argmax(1), code.category) and (z[:, 62:72].sum(1) == 1).all()
+    assert torch.equal(z[:, 72:], code.continuous)
+    assert code.continuous.abs().max() <= 1 and code.continuous.var().item() == pytest.approx(1 / 3, abs=0.02)
+    assert torch.bincount(code.category).min() > 400
+
+
+def test_the_bound_on_the_information():
+    """What Q says is replaced by what is known: log 4 nats of a category that is a mere guess, 0 of one that is sure;
+    of a continuous code the entropy of the Gaussian that it was drawn from."""
+    recogniser = Recogniser(3, CODE)
+    code = Code(torch.arange(4).repeat(2000), torch.randn(8000, 1, generator=random()))
+    said = torch.zeros(8000, 4), torch.zeros(8000, 1), torch.zeros(8000, 1)
+    recogniser.forward = lambda features: said
+    guess = recogniser.information(torch.zeros(8000, 3), code)
+    assert guess["category"].item() == pytest.approx(math.log(4))
+    assert guess["continuous"].item() == pytest.approx(0.5 * math.log(2 * math.pi * math.e), abs=0.03)
+    said = 50.0 * torch.nn.functional.one_hot(code.category, 4), code.continuous, torch.full((8000, 1), -1.0)
+    sure = recogniser.information(torch.zeros(8000, 3), code)
+    assert sure["category"].item() == pytest.approx(0, abs=1e-6)
+    assert sure["continuous"].item() == pytest.approx(-1 + 0.5 * math.log(2 * math.pi))
+
+
+def test_agreement_is_of_the_best_assignment():
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert agreement(torch.tensor([2, 2, 0, 0, 1, 1]), labels) == 1
+    assert agreement(torch.tensor([2, 2, 0, 1, 1, 1]), labels) == pytest.approx(5 / 6)
+    assert agreement(torch.zeros(6, dtype=torch.int64), labels) == pytest.approx(2 / 6)
+
+
+def test_sweeps():
+    torch.manual_seed(0)
+    generator = Generator(NetworkConfig(size=8, channels=1, latent=CODE.latent, width=8)).eval()
+    z = plain(CODE, random())
+    assert z.shape == (4, 9) and (z[:, -1] == 0).all() and torch.equal(z[:, 4:8], torch.eye(4))
+    pictures = sweep(generator, z, place=8, columns=5)
+    assert pictures.shape == (20, 1, 8, 8)
+    changed = z[1:2].clone()
+    changed[0, 8] = -1.0
+    torch.testing.assert_close(pictures[6:7], generator(changed))
+    assert (z[:, -1] == 0).all(), "the starting points are left as they were"
+
+
+def quarters(number=512):
+    """A bright square on black, in one of four places."""
+    pixels, labels = torch.zeros(number, 1, 8, 8, dtype=torch.uint8), torch.arange(number) % 4
+    for i, label in enumerate(labels.tolist()):
+        top, left = 4 * (label // 2), 4 * (label % 2)
+        pixels[i, 0, top : top + 4, left : left + 4] = 255
+    return Images(pixels, labels)
+
+
+def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
+    torch.manual_seed(0)
+    config = NetworkConfig(size=8, channels=1, latent=CODE.latent, width=16)
+    generator, discriminator = Generator(config), Discriminator(config)
+    recogniser = Recogniser(16 * 16, CODE, hidden=32)
+    both = [*discriminator.parameters(), *recogniser.parameters()]
+    optimizers = [
+        torch.optim.Adam(generator.parameters(), 2e-3, betas=(0.5, 0.999)),
+        torch.optim.Adam(both, 1e-3, betas=(0.5, 0.999)),
+    ]
+    game = phases(generator, discriminator, recogniser, optimizers)
+    fit(game, Stream(Shuffled(quarters()), 32), 250, tmp_path)
+    z, code = draw(CODE, 200, random(1))
+    with torch.no_grad():
+        pictures = generator.eval()(z)
+    sums = pictures.view(200, 2, 4, 2, 4).mean((2, 4)).flatten(1)  # brightness of each quarter
+    assert agreement(code.category, sums.argmax(1)) > 0.7, "by chance about 0.3"
