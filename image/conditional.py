@@ -1,0 +1,253 @@
+"""Pictures on demand: of a label (Mirza and Osindero 2014, "Conditional generative adversarial nets"; AC-GAN of Odena
+et al. 2017; the projection of Miyato and Koyama 2018, "cGANs with projection discriminator"), or of a caption (Reed et
+al. 2016, "Generative adversarial text to image synthesis", with its mismatched pairs).
+
+A condition is a label (batch,), or of a caption the share of every known word in it (batch, words).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqgan.checkpoint import SavedModel, find_weights
+from seqgan.objectives import NonSaturating
+from seqgan.training import Phase, Turn
+
+from . import networks
+from .data import to_bytes
+from .networks import SMALLEST, NetworkConfig, Norm
+
+Judge = Literal["concatenation", "auxiliary", "projection"]
+
+
+@dataclass(frozen=True)
+class ConditionalConfig:
+    """classes: how many labels; or words: those that captions are made of."""
+
+    size: int = 32  # height and width, 4 times a power of 2
+    channels: int = 1
+    latent: int = 100
+    width: int = 64  # channels at the picture's side
+    classes: int = 0
+    words: tuple[str, ...] = ()
+    condition: int = 128  # numbers that a label or a caption becomes
+    judge: Judge = "projection"  # how the discriminator hears of the condition
+    discriminator_norm: Norm = "batch"
+
+    def __post_init__(self) -> None:
+        if (self.classes > 0) == bool(self.words):
+            raise ValueError("a condition is one of several labels, or words: give either classes or words")
+        if not (self.classes <= 100_000 and 0 < self.condition <= 4096):
+            raise ValueError(f"sizes out of range: {self.classes} classes, {self.condition} numbers of a condition")
+        if self.judge == "auxiliary" and self.words:
+            raise ValueError("an auxiliary classifier is of labels, not of words")
+        self.network(0)
+
+    def network(self, condition: int) -> NetworkConfig:
+        return NetworkConfig(
+            self.size,
+            self.channels,
+            self.latent + condition,
+            self.width,
+            discriminator_norm=self.discriminator_norm,
+        )
+
+
+def embedding(config: ConditionalConfig, width: int) -> nn.Module:
+    """condition -> (batch, width): of a label its vector, of a caption the average of its words'."""
+    if not config.words:
+        return nn.Embedding(config.classes, width)
+    average = nn.Linear(len(config.words), width, bias=False)
+    nn.init.normal_(average.weight)  # as embeddings begin: smaller ones would drown beside z
+    return average
+
+
+class Generator(SavedModel):
+    """z: (batch, latent) and a condition -> image: (batch, channel, height, width), within -1 and 1."""
+
+    CONFIG, FORMAT = ConditionalConfig, "seqgan.image.conditional_generator/1"
+
+    def __init__(self, config: ConditionalConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = embedding(config, config.condition)
+        self.network = networks.Generator(config.network(config.condition))
+
+    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """z: (count, latent)"""
+        device = next(self.parameters()).device
+        return torch.randn(count, self.config.latent, generator=generator, device=device)
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        return self.network(torch.cat([z, self.embedding(condition)], 1))
+
+
+class Discriminator(SavedModel):
+    """image and a condition -> scores (batch,); an auxiliary one also tells the label, by `classify`.
+
+    By concatenation the condition is laid over the last map of features at each of its 4 x 4 places, and both go
+    through one more convolution (Reed et al. 2016); by projection its product with the features is added to the score.
+    """
+
+    CONFIG, FORMAT = ConditionalConfig, "seqgan.image.conditional_discriminator/1"
+
+    def __init__(self, config: ConditionalConfig):
+        super().__init__()
+        self.config = config
+        self.network = networks.Discriminator(config.network(0))
+        maps = self.network.config.widths[0]
+        if config.judge == "concatenation":
+            self.embedding = embedding(config, config.condition)
+            self.mix = nn.Conv2d(maps + config.condition, maps, 1)
+        elif config.judge == "projection":
+            self.embedding = embedding(config, maps * SMALLEST**2)
+        else:
+            self.classifier = nn.Linear(maps * SMALLEST**2, config.classes)
+
+    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+        if self.config.judge == "concatenation":
+            features = self.network.layers(image)
+            over = self.embedding(condition)[:, :, None, None].expand(-1, -1, *features.shape[2:])
+            return self.network.score(F.leaky_relu(self.mix(torch.cat([features, over], 1)), 0.2).flatten(1))
+        features = self.network.features(image)
+        score = self.network.score(features)
+        if self.config.judge == "projection":
+            # Of as many numbers as there are the product would be much larger than the score.
+            score = score + (features * self.embedding(condition)).sum(1) / features.shape[1] ** 0.5
+        return score
+
+    def classify(self, image: Tensor) -> Tensor:
+        """logits: (batch, class)"""
+        return self.classifier(self.network.features(image))
+
+
+def phases(
+    generator: Generator,
+    discriminator: Discriminator,
+    optimizers: list[torch.optim.Optimizer],
+    mismatched: bool = True,
+    auxiliary: float = 1.0,
+) -> list[Phase]:
+    """The two moves; optimizers: of generator, discriminator. A batch has "image" and its condition, "label".
+
+    mismatched: real pictures with conditions of other ones count as fakes as well, half as much as generated ones do
+    (GAN-CLS, Reed et al. 2016, algorithm 1). auxiliary: weight of the likelihood of labels, of real and generated
+    pictures for the discriminator, of generated ones for the generator.
+    """
+    objective, judge = NonSaturating(), discriminator.config.judge
+    mismatched = mismatched and judge != "auxiliary"
+
+    def fakes(turn: Turn) -> Tensor:
+        if "fake" not in turn.share:
+            z = generator.noise(len(turn.batch["image"]), turn.generator)
+            turn.share["fake"] = generator(z, turn.batch["label"])
+        return turn.share["fake"]
+
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        image, label, fake = turn.batch["image"], turn.batch["label"], fakes(turn).detach()
+        real, generated = discriminator(image, label), discriminator(fake, label)
+        turn.log("real", real.mean())
+        turn.log("fake", generated.mean())
+        if not mismatched:
+            terms = {"game": objective.discriminator(real, generated)}
+        else:
+            other = discriminator(image, label.roll(1, 0))
+            turn.log("mismatched", other.mean())
+            both = [objective.discriminator(real, wrong) for wrong in (generated, other)]
+            terms = {"game": 0.5 * both[0], "condition": 0.5 * both[1]}
+        if judge == "auxiliary":
+            logits = discriminator.classify(torch.cat([image, fake]))
+            terms["label"] = auxiliary * F.cross_entropy(logits, torch.cat([label, label]))
+        return terms
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        label, fake = turn.batch["label"], fakes(turn)
+        terms = {"game": objective.generator(discriminator(fake, label))}
+        if judge == "auxiliary":
+            terms["label"] = auxiliary * F.cross_entropy(discriminator.classify(fake), label)
+        return terms
+
+    return [
+        Phase("discriminator", [discriminator], optimizers[1], discriminator_loss),
+        Phase("generator", [generator], optimizers[0], generator_loss),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- captions
+
+
+def split_words(caption: str) -> list[str]:
+    """Lower case; letters and digits, also of other scripts."""
+    return re.findall(r"[^\W_]+", caption.lower())
+
+
+def build_words(captions: Iterable[str], least: int = 2) -> tuple[str, ...]:
+    """The words that occur so often at least, the most frequent first."""
+    counts = Counter(word for caption in captions for word in split_words(caption))
+    return tuple(word for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= least)
+
+
+def encode(captions: Sequence[str], words: Sequence[str]) -> Tensor:
+    """(captions, words): of each known word its share of the caption's known ones; all 0 where none is known."""
+    places = {word: i for i, word in enumerate(words)}
+    found = torch.zeros(len(captions), len(words))
+    for row, caption in zip(found, captions, strict=True):
+        known = [places[word] for word in split_words(caption) if word in places]
+        for place in known:
+            row[place] += 1 / len(known)
+    return found
+
+
+class TextToImage:
+    """Draws what a caption says.
+
+    pictures = TextToImage.from_pretrained()("red heart", count=8, seed=1)
+    """
+
+    def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
+        if not generator.config.words:
+            raise ValueError("this generator draws labels, not captions")
+        self.generator = generator.eval().to(device)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path = "text-to-image", device: str | torch.device = "cpu"
+    ) -> TextToImage:
+        """The bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
+        return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with config.json and model.safetensors (float16)."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
+        self.generator.save(folder / "model.safetensors")
+        return folder
+
+    def unknown(self, caption: str) -> list[str]:
+        """The words of a caption that the model has never seen and does not heed."""
+        return [word for word in split_words(caption) if word not in self.generator.config.words]
+
+    @torch.no_grad()
+    def __call__(self, caption: str, count: int = 1, seed: int | None = None) -> Tensor:
+        """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for an empty caption
+        or a count below 1."""
+        if not split_words(caption):
+            raise ValueError(f"a caption has words, not {caption!r}")
+        if count < 1:
+            raise ValueError(f"a count of pictures is 1 or more, not {count}")
+        device = next(self.generator.parameters()).device
+        random = torch.Generator(device)
+        random.manual_seed(seed) if seed is not None else random.seed()
+        condition = encode([caption], self.generator.config.words).to(device).expand(count, -1)
+        return to_bytes(self.generator(self.generator.noise(count, random), condition)).cpu()

@@ -1,0 +1,99 @@
+"""Labels and captions are obeyed: a tiny training of every way to tell the discriminator, judged by what is drawn."""
+
+import pytest
+import torch
+
+from seqgan.image.conditional import (
+    ConditionalConfig,
+    Discriminator,
+    Generator,
+    TextToImage,
+    build_words,
+    encode,
+    phases,
+)
+from seqgan.image.data import Images, Shuffled
+from seqgan.training import Stream, fit
+
+from .test_infogan import quarters
+
+PLACES = ("top left", "top right", "bottom left", "bottom right")
+
+
+def players(**options):
+    torch.manual_seed(0)
+    config = ConditionalConfig(size=8, channels=1, latent=4, width=16, condition=8, **options)
+    return Generator(config), Discriminator(config)
+
+
+def train(generator, discriminator, images, run, steps=150, **options):
+    optimizers = [
+        torch.optim.Adam(player.parameters(), 1e-3, betas=(0.5, 0.999)) for player in (generator, discriminator)
+    ]
+    game = phases(generator, discriminator, optimizers, **options)
+    fit(game, Stream(Shuffled(images), 32), steps, run)
+
+
+def brightest(pixels):
+    """The quarter of each picture (number, 1, 8, 8) that is brightest."""
+    return pixels.float().view(-1, 2, 4, 2, 4).mean((2, 4)).flatten(1).argmax(1)
+
+
+@pytest.mark.parametrize("judge", ["concatenation", "auxiliary", "projection"])
+def test_labels_are_obeyed(judge, tmp_path):
+    generator, discriminator = players(classes=4, judge=judge)
+    train(generator, discriminator, quarters(), tmp_path)
+    labels = torch.arange(4).repeat(25)
+    with torch.no_grad():
+        drawn = generator.eval()(generator.noise(100, torch.Generator().manual_seed(1)), labels)
+    assert (brightest(drawn) == labels).float().mean() > 0.9
+
+
+def test_captions_are_obeyed(tmp_path):
+    images = quarters()
+    captions = [PLACES[label] for label in images.labels.tolist()]
+    words = build_words(captions)
+    assert set(words) == {"top", "bottom", "left", "right"}
+    generator, discriminator = players(words=words, judge="concatenation")
+    train(generator, discriminator, Images(images.pixels, encode(captions, words)), tmp_path)
+    model = TextToImage(generator)
+    for label, place in enumerate(PLACES):
+        assert (brightest(model(place, count=20, seed=1)) == label).float().mean() > 0.8
+    assert torch.equal(model("Right, TOP!", 3, seed=2), model("top right", 3, seed=2))
+    again = TextToImage.from_pretrained(model.save_pretrained(tmp_path / "model"))
+    assert again.generator.config == generator.config
+    assert (again("top left", 2, seed=3).int() - model("top left", 2, seed=3).int()).abs().max() <= 1
+    assert model.unknown("a green top") == ["a", "green"]
+    assert model("green", 1, seed=0).shape == (1, 1, 8, 8), "still drawn"
+    for wrong in ("", " ,"):
+        with pytest.raises(ValueError, match="has words"):
+            model(wrong)
+    with pytest.raises(ValueError, match="1 or more"):
+        model("top", count=0)
+
+
+def test_mismatched_pairs_are_told_apart(tmp_path):
+    generator, discriminator = players(classes=4, judge="concatenation")
+    images = quarters()
+    train(generator, discriminator, images, tmp_path, steps=80)
+    data = Shuffled(images)
+    picture = torch.stack([data[i]["image"] for i in range(100)])
+    label = torch.stack([data[i]["label"] for i in range(100)])
+    with torch.no_grad():
+        right, wrong = discriminator.eval()(picture, label), discriminator(picture, (label + 1) % 4)
+    assert (right > wrong).float().mean() > 0.9
+
+
+def test_words():
+    assert build_words(["Red heart", "red_car", "red"], least=2) == ("red",)
+    found = encode(["red red heart of", "unknown", ""], ("heart", "red"))
+    torch.testing.assert_close(found, torch.tensor([[1 / 3, 2 / 3], [0, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"classes": 3, "words": ("a",)}, {"words": ("a",), "judge": "auxiliary"}, {"classes": 3, "condition": 0}],
+)
+def test_conditions_that_cannot_be(options):
+    with pytest.raises(ValueError):
+        ConditionalConfig(**options)
