@@ -7,11 +7,10 @@ A condition is a label (batch,), or of a caption the share of every known word i
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqgan.checkpoint import SavedModel, find_weights
+from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
@@ -228,11 +227,7 @@ class TextToImage:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
-        self.generator.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.generator.config, self.generator.save)
 
     def unknown(self, caption: str) -> list[str]:
         """The words of a caption that the model has never seen and does not heed."""

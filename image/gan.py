@@ -7,8 +7,7 @@ The file to copy for a new system: networks are in `networks.py`, the two moves 
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights
+from seqgan.checkpoint import find_weights, save_folder
 from seqgan.divergences import TABLE, FDivergence
 from seqgan.objectives import (
     Hinge,
@@ -161,11 +160,7 @@ class GAN:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
-        self.generator.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.generator.config, self.generator.save)
 
     @torch.no_grad()
     def __call__(self, count: int = 1, seed: int | None = None, batch: int = 256) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 
 from seqgan.checkpoint import SavedModel
 from seqgan.coverage import frechet_distance, kernel_distance, precision_recall
-from seqgan.training import Phase, Turn
+from seqgan.training import Phase, Stream, Turn, fit
 
-from .data import to_range
+from .data import Images, Shuffled, to_range
 
 Features = Callable[[Tensor], Tensor]  # image (batch, channel, height, width), within -1 and 1 -> (batch, width)
 
@@ -72,6 +73,18 @@ def classification(classifier: Classifier, optimizer: torch.optim.Optimizer) -> 
         return {"cross_entropy": F.cross_entropy(logits, turn.batch["label"])}
 
     return Phase("classifier", [classifier], optimizer, loss)
+
+
+def train_classifier(images: Images, run: str | Path, steps: int = 500, batch: int = 64, seed: int = 0) -> Classifier:
+    """A classifier of the images' labels, in evaluation mode. `run` is gone on with, or loaded if it is finished."""
+    if images.labels is None:
+        raise ValueError("a classifier learns from labels, and these images have none")
+    _, channels, size, _ = images.pixels.shape
+    torch.manual_seed(seed)
+    classifier = Classifier(ClassifierConfig(size, channels, int(images.labels.max()) + 1))
+    phase = classification(classifier, torch.optim.Adam(classifier.parameters(), 1e-3))
+    fit([phase], Stream(Shuffled(images, seed), batch), steps, run, stage="classifier", seed=seed)
+    return classifier.eval().requires_grad_(False)
 
 
 @torch.no_grad()

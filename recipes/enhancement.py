@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +23,9 @@ import numpy as np
 import soundfile
 import torch
 
-from seqgan.checkpoint import find_weights, load_weights, replacing, save_weights
+from seqgan.checkpoint import find_weights, load_weights, save_weights, write_json
 from seqgan.ema import EMA
-from seqgan.recipe import run, warm_up_and_cosine
+from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
 from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases
 from seqgan.speech.metrics import pesq, si_sdr, stoi
@@ -93,9 +93,7 @@ def validate(generator: MaskGenerator, pairs: Sequence[ValidationPair]) -> dict[
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)  # silence makes denormal numbers, on which a CPU is many times slower
+    prepare_torch(settings.threads)
     training, pairs = open_sources(settings.data, settings.sources, settings.mix, settings.seed)
     if settings.export_validation is not None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
@@ -129,9 +127,7 @@ def main(settings: Settings) -> None:
         schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
     settings.run.mkdir(parents=True, exist_ok=True)
-    (settings.run / "config.json").write_text(
-        json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(settings.run / "config.json", settings)
 
     def evaluate(step: int) -> dict[str, float]:
         scores = validate(generator, pairs)
@@ -142,8 +138,7 @@ def main(settings: Settings) -> None:
             generator.save(settings.run / "best.safetensors")
             if discriminator is not None:
                 save_weights(settings.run / "discriminator.safetensors", discriminator)
-            with replacing(best) as part:
-                part.write_text(json.dumps({"step": step, **scores}) + "\n", encoding="utf-8")
+            write_json(best, {"step": step, **scores})
         return {f"validation/{name}": value for name, value in scores.items()}
 
     try:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from seqgan.recipe import run
+from seqgan.recipe import prepare_torch, run
 from seqgan.text.meter import FORMS, Form, join_lines, score
 from seqgan.text.metrics import References, distinct
 from seqgan.text.ngrams import KneserNey
@@ -49,8 +48,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    prepare_torch(settings.threads)
     poet = Poet.from_pretrained(settings.model)
     splits = {split: read_corpus(settings.data, split)[0] for split in ("train", "valid", "test")}
     print(perplexities(poet, splits), end="\n\n")

@@ -13,20 +13,19 @@ these labels.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from seqgan.checkpoint import replacing
+from seqgan.checkpoint import write_json
 from seqgan.figures import draw_curves, new_figure, read_metrics, save_figure
 from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, phases
-from seqgan.image.metrics import Classifier, ClassifierConfig, classification, compare
+from seqgan.image.metrics import Classifier, compare, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
-from seqgan.recipe import run
+from seqgan.recipe import prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
 
@@ -82,9 +81,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)
+    prepare_torch(settings.threads)
     if settings.compare:
         draw(settings.run / "comparison.png", {str(folder): folder for folder in settings.compare})
     else:
@@ -115,15 +112,11 @@ def train(settings: Settings) -> None:
     folder, steps = settings.run, settings.steps or preset.steps
     options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "config.json") as part:
-        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", settings)
     data = Stream(Shuffled(images, settings.seed), settings.batch or preset.batch)
     classifier = None
     if images.labels is not None:
-        classifier = Classifier(ClassifierConfig(config.size, config.channels, int(images.labels.max()) + 1))
-        learner = classification(classifier, torch.optim.Adam(classifier.parameters(), 1e-3))
-        fit([learner], data, settings.classifier_steps, folder, stage="classifier", **options)
-        classifier.eval().requires_grad_(False)
+        classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
@@ -147,8 +140,7 @@ def train(settings: Settings) -> None:
     scores = [line for line in read_metrics(folder) if "validation/frechet" in line]
     if scores:
         last = {name.removeprefix("validation/"): value for name, value in scores[-1].items() if "validation/" in name}
-        with replacing(folder / "scores.json") as part:
-            part.write_text(json.dumps(last, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "scores.json", last)
         print("  ".join(f"{name} {value:.3f}" for name, value in last.items()))
     draw(folder / "curves.png", {folder.name: folder})
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from seqgan.checkpoint import replacing
-from seqgan.recipe import run, warm_up_and_cosine
+from seqgan.checkpoint import write_json, write_text
+from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
 from seqgan.text.discriminators import StepwiseConfig, StepwiseDiscriminator
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, likelihood, perplexity
@@ -86,9 +86,7 @@ def build(settings: Settings, vocabulary: int) -> Generator:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)
+    prepare_torch(settings.threads)
     training, simplified = read_corpus(settings.data, "train")
     valid, _ = read_corpus(settings.data, "valid")
     torch.manual_seed(settings.seed)
@@ -98,8 +96,7 @@ def main(settings: Settings) -> None:
         script = Script.build(training, simplified, settings.least)
         poet = Poet(build(settings, len(script.vocabulary)), script)
     settings.run.mkdir(parents=True, exist_ok=True)
-    with replacing(settings.run / "config.json") as part:
-        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    write_json(settings.run / "config.json", settings)
     if settings.start is None:
         by_likelihood(settings, poet, training, valid)
         poet = Poet.from_pretrained(settings.run / "best.safetensors")
@@ -120,8 +117,7 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
         best = settings.run / "best.json"
         if not best.exists() or json.loads(best.read_text(encoding="utf-8"))["perplexity"] >= found:
             poet.save(settings.run / "best.safetensors")
-            with replacing(best) as part:
-                part.write_text(json.dumps({"step": step, "perplexity": found}) + "\n", encoding="utf-8")
+            write_json(best, {"step": step, "perplexity": found})
         return {"validation/perplexity": found}
 
     fit(
@@ -182,8 +178,7 @@ def write_samples(poet: Poet, folder: Path, name: str) -> None:
         poem for form in ("wujue", "qijue", "wulv", "qilv") for title in ("春望", None)
         for poem in poet(title, form=form, count=2, seed=0, rules=("form",))
     ]  # fmt: skip
-    with replacing(folder / f"{name}.txt") as part:
-        part.write_text("\n\n".join(map(str, found)) + "\n", encoding="utf-8")
+    write_text(folder / f"{name}.txt", "\n\n".join(map(str, found)) + "\n")
 
 
 if __name__ == "__main__":

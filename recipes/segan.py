@@ -17,7 +17,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +26,10 @@ import soundfile
 import torch
 from torch.utils.data import default_collate
 
-from seqgan.checkpoint import replacing, save_weights
+from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import run
+from seqgan.recipe import prepare_torch, run
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
 from seqgan.speech.plot import RANGE, Spectrogram
@@ -98,9 +98,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)  # silence makes denormal numbers, on which a CPU is many times slower
+    prepare_torch(settings.threads)
     settings.run.mkdir(parents=True, exist_ok=True)
     if settings.compare is not None:
         compare(settings, *settings.compare)
@@ -132,8 +130,7 @@ def train(settings: Settings) -> None:
 
     in_turn = [part for both in zip(players, optimizers, strict=True) for part in both]
     game = phases(*in_turn, weight=settings.l1, schedule=rate_factor)
-    with replacing(folder / "config.json") as part:
-        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", settings)
     model = SEGAN(players[0])
     average = EMA(players[0], preset.ema) if preset.ema else None
 
@@ -159,8 +156,7 @@ def train(settings: Settings) -> None:
         if steps % settings.validate_every:
             validate(steps)
         scores = {"noisy": score(pairs), "enhanced": score(pairs, model)}
-    with replacing(folder / "scores.json") as part:
-        part.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "scores.json", scores)
     draw_curves(folder / "curves.png", {folder.name: folder}, scores["noisy"]["SI-SDR (dB)"])
     print(table(scores), end="")
 
@@ -179,8 +175,7 @@ def compare(settings: Settings, *folders: Path) -> None:
         for name, folder in zip(names, folders, strict=True)
     }
     scores = {"noisy": score(pairs)} | {name: score(pairs, model) for name, model in models.items()}
-    with replacing(settings.run / "comparison.md") as part:
-        part.write_text(table(scores), encoding="utf-8")
+    write_text(settings.run / "comparison.md", table(scores))
     waves = {"noisy": pairs[0].noisy, "clean": pairs[0].clean}
     waves |= {name: enhance(model, pairs[0]) for name, model in models.items()}
     runs = dict(zip(names, folders, strict=True))

@@ -28,9 +28,9 @@ import torch
 from seqgan_material import BATCH, LENGTH, Material, controls
 from seqgan_table import evaluations, tabulate
 
-from seqgan.checkpoint import latest, replacing
+from seqgan.checkpoint import latest, replacing, write_json, write_text
 from seqgan.policy import MovingAverage
-from seqgan.recipe import run
+from seqgan.recipe import prepare_torch, run
 from seqgan.text.discriminators import CNNConfig, CNNDiscriminator
 from seqgan.text.metrics import References
 from seqgan.text.networks import LSTMConfig, LSTMGenerator
@@ -143,8 +143,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    prepare_torch(settings.threads)
     if settings.table:
         print(tabulate(settings.table, settings.run), end="")
     else:
@@ -265,7 +264,7 @@ def watch(
     def hook(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
         samples = material.drawn_from(generator)
-        write(folder / "samples" / f"{stage}-{step:06}.txt", "".join(f"{row}\n" for row in samples[:20].tolist()))
+        write_text(folder / "samples" / f"{stage}-{step:06}.txt", "".join(f"{row}\n" for row in samples[:20].tolist()))
         values = material.measure(samples, negative_log_likelihood(generator, material.fresh))
         if discriminator is not None:
             device = next(discriminator.parameters()).device
@@ -290,18 +289,9 @@ def adopt(start: Path, folder: Path, config: Mapping[str, Any]) -> None:
     if (folder / "checkpoints" / found[0].name).exists():
         return
     lines = (start / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    write(folder / "metrics.jsonl", "".join(line for line in lines if json.loads(line)["stage"] == "mle"))
+    write_text(folder / "metrics.jsonl", "".join(line for line in lines if json.loads(line)["stage"] == "mle"))
     with replacing(folder / "checkpoints" / found[0].name) as part:
         shutil.copyfile(found[0], part)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write(path, json.dumps(content, default=str, indent=2) + "\n")
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

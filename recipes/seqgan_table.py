@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from seqgan.checkpoint import replacing
+from seqgan.checkpoint import write_text
 from seqgan.figures import new_figure, read_metrics, save_figure
 
 Point = Mapping[str, Any]  # an evaluation
@@ -90,8 +90,7 @@ def tabulate(folders: Sequence[Path], target: Path) -> str:
     curves |= {(run.config["seed"], GAPS[2]): Curve(run.points) for run in runs if run.system == "constant"}
     groups = grouped(runs)
     table = "\n".join(rows(groups, likelihood, curves)) + "\n"
-    with replacing(target / "table.md") as part:
-        part.write_text(table, encoding="utf-8")
+    write_text(target / "table.md", table)
     draw(target / "table.png", groups, curves)
     return table
 

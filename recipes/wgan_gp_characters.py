@@ -19,18 +19,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from seqgan.checkpoint import replacing
+from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, read_metrics, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
-from seqgan.recipe import run
+from seqgan.recipe import prepare_torch, run
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -98,9 +98,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)  # probabilities that become denormal numbers make a CPU many times slower
+    prepare_torch(settings.threads)
     settings.run.mkdir(parents=True, exist_ok=True)
     if not settings.compare:
         train(settings)
@@ -118,12 +116,9 @@ def train(settings: Settings) -> None:
     config = WGANConfig(Symbols.build(training).symbols, settings.length, width=settings.width or preset.width)
     tokens, measure = encode(training, config), Divergence(held_out)
     samples = settings.samples or len(held_out)
-    with replacing(folder / "config.json") as part:
-        part.write_text(json.dumps(asdict(settings), default=str, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", settings)
     if not (folder / "references.json").exists():
-        with replacing(folder / "references.json") as part:
-            rows = references(training, tokens, config, measure, samples)
-            part.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "references.json", references(training, tokens, config, measure, samples))
     torch.manual_seed(settings.seed)
     generator, critic = CharacterGenerator(config), Critic(config)
     optimizers = [torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.9)) for player in (generator, critic)]
@@ -217,8 +212,7 @@ def references(
 
 
 def write_samples(path: Path, lines: Sequence[str]) -> None:
-    with replacing(path) as part:
-        part.write_text("".join(line.rstrip(FILL) + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(line.rstrip(FILL) + "\n" for line in lines))
 
 
 def table(runs: Sequence[Path], rows: Rows) -> str:

@@ -11,9 +11,9 @@ import os
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +57,19 @@ def save(folder: Path, stage: str, step: int, state: Mapping[str, Any], keep: in
     for torn in folder.glob(f"{stage}-*.pt.part"):  # of a save that was killed
         torn.unlink()
     return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all, UTF-8."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A dataclass, or anything of plain values; others as text."""
+    if is_dataclass(content):
+        content = asdict(content)
+    write_text(path, json.dumps(content, default=str, ensure_ascii=False, indent=2) + "\n")
 
 
 def latest(folder: Path, stage: str) -> tuple[Path, dict[str, Any]] | None:
@@ -165,6 +178,14 @@ class SavedModel(nn.Module):
             raise ValueError(f"{path}: its settings are not those of a {cls.CONFIG.__name__}: {error}") from error
         load_weights(path, model)
         return model.eval()
+
+
+def save_folder(path: str | Path, config: Any, save: Callable[[Path], Any]) -> Path:
+    """What every `save_pretrained` writes: a folder with config.json and, by `save`, model.safetensors."""
+    folder = Path(path)
+    write_json(folder / "config.json", config)
+    save(folder / "model.safetensors")
+    return folder
 
 
 def find_weights(name: str | Path, package: str) -> Path:

@@ -29,6 +29,16 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
     leave_ranks()
 
 
+def prepare_torch(threads: int | None) -> None:
+    """threads: of torch on the CPU, None for one a core."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    # What fades (silence, probabilities near 0) makes denormal numbers, on which a CPU is many times slower.
+    torch.set_flush_denormal(True)
+
+
 def leave_ranks() -> None:
     """Where there are other ranks, waits for them and ends this process with exit code 0; else does nothing.
 

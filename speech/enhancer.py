@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights, load_weights, read_metadata
+from seqgan.checkpoint import find_weights, load_weights, read_metadata, save_folder
 
 from .networks import GeneratorConfig, MaskGenerator
 from .streaming import LOWEST_RATE, EnhancementStream
@@ -53,11 +52,7 @@ class Enhancer:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
-        self.generator.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.generator.config, self.generator.save)
 
     def push_to_hub(self, repo_id: str, private: bool = False) -> str:
         """Uploads what `save_pretrained` writes to huggingface.co under "owner/name"; returns the address."""

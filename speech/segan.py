@@ -8,10 +8,9 @@ windows of about a second.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchaudio.functional import lfilter
 
-from seqgan.checkpoint import SavedModel, find_weights
+from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import LeastSquares
 from seqgan.training import Phase, Turn, shuffled
 
@@ -282,11 +281,7 @@ class SEGAN:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
-        self.generator.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.config, self.generator.save)
 
     def __call__(self, noisy: Wave, sample_rate: int = 16_000, cross_fade: bool = False, seed: int = 0) -> Wave:
         """Enhanced wave of the same kind (NumPy array or tensor), type, device and shape; seed: of z.

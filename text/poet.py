@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights, load_weights, read_metadata, save_weights
+from seqgan.checkpoint import find_weights, load_weights, read_metadata, save_folder, save_weights
 from seqgan.rollout import play
 
 from .meter import FORMS, MARKS, Form, common_rhymes, is_level, show_tones, split_lines, tones
@@ -104,11 +104,7 @@ class Poet:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(self.generator.config), indent=2) + "\n")
-        self.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.generator.config, self.save)
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights, read_metadata, save_weights
+from seqgan.checkpoint import find_weights, read_metadata, save_folder, save_weights
 
 from .networks import GENERATORS, Generator, load_generator
 from .sampling import Sampler
@@ -70,12 +70,7 @@ class SentenceGenerator:
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = json.dumps(asdict(self.generator.config), ensure_ascii=False, indent=2) + "\n"
-        (folder / "config.json").write_text(settings, encoding="utf-8")
-        self.save(folder / "model.safetensors")
-        return folder
+        return save_folder(path, self.generator.config, self.save)
 
     def __call__(self, count: int = 1, seed: int | None = None) -> list[str]:
         """`count` sentences; the same seed gives the same ones. ValueError for a count below 1."""

@@ -1,0 +1,233 @@
+"""Trains a GAN that draws what it is told: a label, or a caption.
+
+    python recipes/conditional.py --data DIR --preset reduced                        # digits on demand, from MNIST
+    python recipes/conditional.py --data DIR --judge auxiliary                       # AC-GAN
+    python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation   # text to image
+
+DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
+caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Interrupted
+anywhere, the same command goes on. The run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and
+`scores.json`: the share of pictures in which a classifier sees the label that was asked for; with captions and
+categories, of held-out captions the recall of the right category, averaged over the categories, and what chance gives.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from seqgan.checkpoint import write_json
+from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, encode, phases
+from seqgan.image.data import (
+    Images,
+    Shuffled,
+    grid,
+    open_images,
+    read_captions,
+    read_images,
+    to_bytes,
+    with_captions,
+    write_png,
+)
+from seqgan.image.metrics import Classifier, in_parts, train_classifier
+from seqgan.recipe import prepare_torch, run
+from seqgan.training import EMA, Stream, fit
+
+
+@dataclass(frozen=True)
+class Preset:
+    size: int
+    width: int
+    batch: int
+    steps: int
+
+
+PRESETS = {"paper": Preset(64, 128, 64, 100_000), "reduced": Preset(32, 32, 64, 3000)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str
+    """MNIST's idx files, "digits", or with captions a folder or zip archive of pictures."""
+    run: Path = Path("runs/conditional")
+    captions: Path | None = None
+    """A table of captions, or a tag file."""
+    judge: Literal["concatenation", "auxiliary", "projection"] = "projection"
+    preset: Literal["paper", "reduced"] = "paper"
+    size: int | None = None
+    """Height and width, a power of 2; by default the preset's, as are the three that follow."""
+    width: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+    latent: int = 100
+    condition: int = 128
+    """Numbers that a label or a caption becomes."""
+    mismatched: bool = True
+    """Whether real pictures with other captions or labels count as fakes, too."""
+    least: int = 2
+    """Words that occur more rarely in training captions are unknown."""
+    learning_rate: float = 2e-4
+    ema: float = 0.999
+    sample_every: int = 500
+    checkpoint_every: int = 500
+    classifier_steps: int = 1000
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
+
+
+@dataclass(frozen=True)
+class Material:
+    """images: to train on, labelled with their conditions; judge: of a generator; show: conditions of the samples."""
+
+    images: Images
+    words: tuple[str, ...]
+    classes: int
+    judge: Callable[[Generator], dict[str, float]]
+    show: Tensor
+
+
+def main(settings: Settings) -> None:
+    prepare_torch(settings.threads)
+    preset, folder = PRESETS[settings.preset], settings.run
+    size = settings.size or preset.size
+    write_json(folder / "config.json", settings)
+    material = labelled(settings, size) if settings.captions is None else captioned(settings, size)
+    config = ConditionalConfig(
+        size,
+        material.images.pixels.shape[1],
+        settings.latent,
+        settings.width or preset.width,
+        material.classes,
+        material.words,
+        settings.condition,
+        settings.judge,
+    )
+    torch.manual_seed(settings.seed)
+    generator, discriminator = Generator(config), Discriminator(config)
+    optimizers = [
+        torch.optim.Adam(player.parameters(), settings.learning_rate, betas=(0.5, 0.999))
+        for player in (generator, discriminator)
+    ]
+    steps = settings.steps or preset.steps
+
+    def look(step: int) -> dict[str, float]:
+        generator.save(folder / "generator.safetensors")
+        pictures = draw(generator, material.show)
+        write_png(folder / "samples" / f"step{step:06}.png", grid(pictures, 10), max(1, 64 // size))
+        return {f"validation/{name}": value for name, value in material.judge(generator).items()}
+
+    average = EMA(generator, settings.ema)
+    fit(
+        phases(generator, discriminator, optimizers, settings.mismatched),
+        Stream(Shuffled(material.images, settings.seed), settings.batch or preset.batch),
+        steps,
+        folder,
+        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        ema=average,
+        seed=settings.seed,
+        precision=settings.precision,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    with average.applied():
+        scores = material.judge(generator.eval())
+    write_json(folder / "scores.json", scores)
+    draw_run(folder, {f"validation/{name}": name for name in scores})
+    print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+
+@torch.no_grad()
+def draw(generator: Generator, condition: Tensor, seed: int = 0) -> Tensor:
+    """A picture of each condition: (number, channel, height, width), uint8"""
+    device = next(generator.parameters()).device
+    z = generator.noise(len(condition), torch.Generator(device).manual_seed(seed))
+    parts = zip(z.split(256), condition.to(device).split(256), strict=True)
+    return torch.cat([to_bytes(generator(*part)) for part in parts])
+
+
+def labelled(settings: Settings, size: int) -> Material:
+    images = open_images(settings.data, size, channels=1)
+    if images.labels is None:
+        raise ValueError(f"{settings.data} has no labels; pictures with captions take --captions")
+    classes = int(images.labels.max()) + 1
+    classifier = train_classifier(images, settings.run, settings.classifier_steps, seed=settings.seed)
+    asked = torch.arange(classes).repeat(100)
+
+    def judge(generator: Generator) -> dict[str, float]:
+        return {"obeyed": accuracy(classifier, draw(generator, asked), asked)}
+
+    return Material(images, (), classes, judge, torch.arange(classes).repeat_interleave(10))
+
+
+def captioned(settings: Settings, size: int) -> Material:
+    images = with_captions(read_images(Path(settings.data), size), read_captions(settings.captions))
+    table = read_table(settings.captions)
+    rows = [table.get(Path(name).name, {}) for name in images.names]
+    training = images.select([i for i, row in enumerate(rows) if row.get("split", "train") == "train"])
+    held = [i for i, row in enumerate(rows) if row.get("split") == "test"] or list(range(min(100, len(images))))
+    words = build_words(training.captions, settings.least)
+    asked = encode([images.captions[i] for i in held], words)
+    judge = by_category(settings, images, [row.get("category", "") for row in rows], held, asked)
+    return Material(replace(training, labels=encode(training.captions, words)), words, 0, judge, asked[:60])
+
+
+def by_category(
+    settings: Settings, images: Images, categories: list[str], held: list[int], asked: Tensor
+) -> Callable[[Generator], dict[str, float]]:
+    """The classifier is trained on pictures of all splits, or it would not know what held-out captions speak of."""
+    kinds = sorted(set(categories))
+    if not all(kinds) or len(kinds) < 2:
+        return lambda generator: {}
+    labels = torch.tensor([kinds.index(category) for category in categories])
+    every = replace(images, labels=labels)
+    classifier = train_classifier(every, settings.run, settings.classifier_steps, seed=settings.seed)
+
+    def judge(generator: Generator) -> dict[str, float]:
+        seen = in_parts(classifier, draw(generator, asked)).argmax(1).cpu()
+        return {"recall": macro_recall(seen, labels[held]), "chance": 1 / len(labels[held].unique())}
+
+    return judge
+
+
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table of captions by file name; of a tag file none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    return {row["file"]: row for row in rows if "file" in row}
+
+
+def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
+    return (in_parts(classifier, pictures).argmax(1).cpu() == labels).float().mean().item()
+
+
+def macro_recall(seen: Tensor, labels: Tensor) -> float:
+    """Of every label that there is the share that was seen as it, averaged over the labels."""
+    return torch.stack([(seen[labels == label] == label).float().mean() for label in labels.unique()]).mean().item()
+
+
+def draw_run(folder: Path, judged: dict[str, str]) -> None:
+    figure = new_figure(16, 4)
+    panels = {
+        "losses": {"discriminator/game": "D", "discriminator/condition": "D, mismatched", "generator/game": "G"},
+        "scores": {
+            name: name.split("/")[1]
+            for name in ("discriminator/real", "discriminator/fake", "discriminator/mismatched")
+        },
+        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
+        "validation": judged,
+    }
+    for axis, (title, names) in zip(figure.subplots(1, 4), panels.items(), strict=True):
+        draw_curves(axis, {folder.name: folder}, names, title)
+    save_figure(figure, folder / "curves.png")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

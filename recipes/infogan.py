@@ -1,0 +1,151 @@
+"""Trains InfoGAN on labelled pictures, and shows what its codes have come to mean (Chen et al. 2016).
+
+    python recipes/infogan.py --data DIR                                       # MNIST, the paper's codes
+    python recipes/infogan.py --data DIR --preset reduced                      # a quarter of the widths, for the CPU
+    python recipes/infogan.py --data digits --preset reduced --size 8          # scikit-learn's digits
+    python recipes/infogan.py --data DIR --information 0                       # the regular GAN on the same input
+
+DIR holds MNIST's idx files. Interrupted anywhere, the same command goes on. The run's folder then holds
+`generator.safetensors`, `samples/` (every category a row, and each continuous code from -2 to 2), `curves.png` and
+`scores.json`: the share of pictures whose category stands for the digit that a classifier sees in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from seqgan.checkpoint import write_json
+from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
+from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, phases, plain, sweep
+from seqgan.image.metrics import Classifier, in_parts, train_classifier
+from seqgan.image.networks import SMALLEST, Discriminator, Generator, NetworkConfig
+from seqgan.recipe import prepare_torch, run
+from seqgan.training import Stream, fit
+
+COLUMNS = 11  # of a sweep
+
+
+@dataclass(frozen=True)
+class Preset:
+    width: int
+    batch: int
+    steps: int
+
+
+PRESETS = {"paper": Preset(64, 100, 50_000), "reduced": Preset(16, 64, 3000)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str
+    """A folder of MNIST's idx files, or "digits"."""
+    run: Path = Path("runs/infogan")
+    preset: Literal["paper", "reduced"] = "paper"
+    size: int = 32
+    """Height and width, a power of 2."""
+    width: int | None = None
+    """By default the preset's, as are batch and steps."""
+    batch: int | None = None
+    steps: int | None = None
+    noise: int = 62
+    categories: int = 10
+    continuous: int = 2
+    information: float = 1.0
+    """Weight of the information; a tenth of it for the continuous codes. 0 is a regular GAN on the same input."""
+    learning_rate: float = 1e-3
+    """Of the generator, as in the paper."""
+    discriminator_rate: float = 2e-4
+    sample_every: int = 500
+    checkpoint_every: int = 500
+    classifier_steps: int = 500
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+
+
+def main(settings: Settings) -> None:
+    prepare_torch(settings.threads)
+    preset, folder = PRESETS[settings.preset], settings.run
+    images = open_images(settings.data, settings.size, channels=1)
+    if images.labels is None:
+        raise ValueError(f"{settings.data} has no labels, by which the categories are judged")
+    code = CodeConfig(settings.noise, settings.categories, settings.continuous)
+    config = NetworkConfig(settings.size, 1, code.latent, settings.width or preset.width)
+    write_json(folder / "config.json", settings)
+    classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
+    torch.manual_seed(settings.seed)
+    generator, discriminator = Generator(config), Discriminator(config)
+    recogniser = Recogniser(config.widths[0] * SMALLEST**2, code)
+    optimizers = [
+        torch.optim.Adam(generator.parameters(), settings.learning_rate, betas=(0.5, 0.999)),
+        torch.optim.Adam(
+            [*discriminator.parameters(), *recogniser.parameters()], settings.discriminator_rate, betas=(0.5, 0.999)
+        ),
+    ]
+    weight, steps = settings.information, settings.steps or preset.steps
+
+    def look(step: int) -> dict[str, float]:
+        generator.save(folder / "generator.safetensors")
+        show(generator, code, folder / "samples", step)
+        return {"validation/agreement": judge(generator, code, classifier)}
+
+    fit(
+        phases(generator, discriminator, recogniser, optimizers, weight, 0.1 * weight),
+        Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
+        steps,
+        folder,
+        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    scores = {"agreement": judge(generator.eval(), code, classifier)}
+    write_json(folder / "scores.json", scores)
+    draw_run(folder)
+    print(f"agreement {scores['agreement']:.3f}")
+
+
+@torch.no_grad()
+def judge(generator: Generator, code: CodeConfig, classifier: Classifier, number: int = 2000) -> float:
+    """Agreement of category and digit, by the classifier."""
+    device = next(generator.parameters()).device
+    z, drawn = draw(code, number, torch.Generator(device).manual_seed(0))
+    pictures = torch.cat([to_bytes(generator(part)) for part in z.split(256)])
+    return agreement(drawn.category, in_parts(classifier, pictures).argmax(1))
+
+
+def show(generator: Generator, code: CodeConfig, folder: Path, step: int) -> None:
+    """Ten pictures of every category, a sweep of each continuous code, and beside them one of plain noise."""
+    device = next(generator.parameters()).device
+    random = torch.Generator(device).manual_seed(0)
+    z = torch.cat([plain(code, random) for _ in range(COLUMNS)])
+    with torch.no_grad():
+        kinds = generator(z).unflatten(0, (COLUMNS, code.categories)).transpose(0, 1).flatten(0, 1)
+    sheets = {"categories": kinds, "noise": sweep(generator, z[: code.categories], 0, COLUMNS)}
+    for i in range(code.continuous):
+        place = code.noise + code.categories + i
+        sheets[f"code{i + 1}"] = sweep(generator, z[: code.categories], place, COLUMNS)
+    for name, pictures in sheets.items():
+        sheet = grid(to_bytes(pictures), COLUMNS)
+        write_png(folder / f"{name}.step{step:06}.png", sheet, max(1, 64 // pictures.shape[2]))
+
+
+def draw_run(folder: Path) -> None:
+    figure = new_figure(16, 4)
+    panels = {
+        "losses": {"discriminator/game": "D", "generator/game": "G"},
+        "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
+        "what the code is not told by (nats)": {"generator/category": "category", "generator/continuous": "continuous"},
+        "agreement of category and digit": {"validation/agreement": ""},
+    }
+    for axis, (title, names) in zip(figure.subplots(1, 4), panels.items(), strict=True):
+        draw_curves(axis, {folder.name: folder}, names, title)
+    save_figure(figure, folder / "curves.png")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
