@@ -2,5 +2,5 @@
 
 from seqgan.lazy import lazily
 
-__all__ = ["GAN"]
-__getattr__, __dir__ = lazily(__name__, {"GAN": ".gan"})
+__all__ = ["GAN", "Ensemble", "TextToImage"]
+__getattr__, __dir__ = lazily(__name__, {"Ensemble": ".ensemble", "GAN": ".gan", "TextToImage": ".conditional"})
