@@ -1,0 +1,243 @@
+"""Mode collapse where every mode is known: a ring of 8 and a grid of 25 Gaussians, by the protocol of Lin et al. 2018
+("PacGAN: The power of two samples in generative adversarial networks", section 4.1).
+
+    python recipes/mixtures.py --mixture grid                    # the plain game, ten seeds at once
+    python recipes/mixtures.py --mixture grid --pack 4           # PacGAN4
+    python recipes/mixtures.py --table runs/grid1 runs/grid4     # several runs side by side
+
+Ten seeds are trained as one batched network, since each by itself is far too small to keep a machine busy. The networks
+and settings are those of the authors' program, but for the steps: there are 400,000 there. Interrupted anywhere, the same
+command goes on. The run's folder then holds `generator.safetensors`, pictures of the samples over time, and
+`scores.json`: modes captured, share of good samples and reverse KL of every seed, of 2,500 samples.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqgan.checkpoint import save_weights, write_json, write_text
+from seqgan.coverage import Modes, mixture_modes
+from seqgan.figures import new_figure, save_figure
+from seqgan.image.gan import METHODS
+from seqgan.recipe import prepare_torch, run
+from seqgan.training import Phase, Turn, fit
+
+DEVIATION = {"ring": 0.01, "grid": 0.05}
+SAMPLES = 2500
+
+
+@dataclass(frozen=True)
+class Settings:
+    mixture: Literal["ring", "grid"] = "ring"
+    run: Path = Path("runs/mixtures")
+    """Folder of this run; with --table, of table.md."""
+    pack: int = 1
+    """Samples that the discriminator sees at once."""
+    objective: str = "gan"
+    """The objective of a method of `seqgan.image.gan.METHODS`: gan, minimax, lsgan, hinge, f-gan-..."""
+    seeds: int = 10
+    steps: int = 40_000
+    batch: int = 100
+    hidden: int = 400
+    """Of the generator's four layers."""
+    maxout: int = 200
+    """Of the discriminator's three layers, each the largest of five pieces."""
+    learning_rate: float = 1e-4
+    evaluate_every: int = 2000
+    checkpoint_every: int = 2000
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    table: tuple[Path, ...] = ()
+    """Do not train: set these runs side by side."""
+
+
+def centers(mixture: str) -> Tensor:
+    """(mode, 2)"""
+    if mixture == "ring":
+        angle = torch.arange(8) * (2 * math.pi / 8)
+        return torch.stack([angle.cos(), angle.sin()], 1)
+    return torch.cartesian_prod(*[torch.arange(-4.0, 5.0, 2.0)] * 2)
+
+
+class Batched(nn.Module):
+    """A linear map for each of several seeds: (seed, batch, in) -> (seed, batch, out)"""
+
+    def __init__(self, seeds: int, inputs: int, outputs: int, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(0.02 * torch.randn(seeds, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(seeds, 1, outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
+
+
+class BatchNorm(nn.Module):
+    """Of every seed's batch by itself; in evaluation mode by running averages."""
+
+    def __init__(self, seeds: int, width: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(seeds * width, momentum=0.05)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seeds, batch, width = x.shape
+        return self.norm(x.transpose(0, 1).reshape(batch, seeds * width)).view(batch, seeds, width).transpose(0, 1)
+
+
+class Generator(nn.Module):
+    """z: (seed, batch, 2) -> points: (seed, batch, 2)"""
+
+    def __init__(self, seeds: int, hidden: int):
+        super().__init__()
+        self.seeds = seeds
+        layers: list[nn.Module] = []
+        for inputs in (2, hidden, hidden, hidden):
+            layers += [Batched(seeds, inputs, hidden, bias=False), BatchNorm(seeds, hidden), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, Batched(seeds, hidden, 2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class Discriminator(nn.Module):
+    """points: (seed, batch, 2 * pack) -> scores: (seed, batch)"""
+
+    def __init__(self, seeds: int, pack: int, width: int, pieces: int = 5):
+        super().__init__()
+        self.shape = (width, pieces)
+        self.layers = nn.ModuleList(Batched(seeds, n, width * pieces) for n in (2 * pack, width, width))
+        self.output = Batched(seeds, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).unflatten(2, self.shape).amax(3)
+        return self.output(x)[..., 0]
+
+
+class Points:
+    """Real samples: batches (seed, batch, 2), each a function of (seed, its number)."""
+
+    def __init__(self, settings: Settings):
+        self.settings, self.centers = settings, centers(settings.mixture)
+
+    def __call__(self, position: int) -> Iterator[Tensor]:
+        settings, shape = self.settings, (self.settings.seeds, self.settings.batch * self.settings.pack)
+        for number in count(position):
+            random = torch.Generator().manual_seed(settings.seed * 2**40 + number)
+            mode = torch.randint(len(self.centers), shape, generator=random)
+            noise = torch.randn(*shape, 2, generator=random)
+            yield self.centers[mode] + DEVIATION[settings.mixture] * noise
+
+
+def main(settings: Settings) -> None:
+    prepare_torch(settings.threads)
+    if settings.table:
+        found = table(settings.table)
+        write_text(settings.run / "table.md", found)
+        print(found, end="")
+        return
+    if settings.objective not in METHODS:
+        raise ValueError(f"no objective {settings.objective!r}; there are {', '.join(METHODS)}")
+    if settings.pack < 1 or settings.seeds < 1:
+        raise ValueError("--pack and --seeds count from 1")
+    train(settings)
+
+
+def train(settings: Settings) -> None:
+    torch.manual_seed(settings.seed)
+    generator = Generator(settings.seeds, settings.hidden)
+    discriminator = Discriminator(settings.seeds, settings.pack, settings.maxout)
+    optimizers = [
+        torch.optim.Adam(player.parameters(), settings.learning_rate, betas=(0.8, 0.999))
+        for player in (generator, discriminator)
+    ]
+    objective, folder = METHODS[settings.objective].objective, settings.run
+    write_json(folder / "config.json", settings)
+
+    def packed(points: Tensor) -> Tensor:
+        return points.reshape(settings.seeds, -1, 2 * settings.pack)
+
+    def fakes(turn: Turn) -> Tensor:
+        if "fake" not in turn.share:
+            z = torch.randn(turn.batch.shape, generator=turn.generator, device=turn.batch.device)
+            turn.share["fake"] = generator(z)
+        return turn.share["fake"]
+
+    # A mean over all seeds; times their number, each has the gradient that it would have alone.
+    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
+        real, fake = discriminator(packed(turn.batch)), discriminator(packed(fakes(turn).detach()))
+        turn.log("real", real.mean())
+        turn.log("fake", fake.mean())
+        return {"game": settings.seeds * objective.discriminator(real, fake)}
+
+    def generator_loss(turn: Turn) -> dict[str, Tensor]:
+        fake = discriminator(packed(fakes(turn)))
+        return {"game": settings.seeds * objective.generator(fake, discriminator(packed(turn.batch)))}
+
+    def look(step: int) -> dict[str, float]:
+        found = judge(generator, settings, folder / "samples" / f"step{step:06}.png")
+        return {f"validation/{name}": fmean(getattr(modes, name) for modes in found) for name in COLUMNS}
+
+    fit(
+        [
+            Phase("discriminator", [discriminator], optimizers[1], discriminator_loss),
+            Phase("generator", [generator], optimizers[0], generator_loss),
+        ],
+        Points(settings),
+        settings.steps,
+        folder,
+        every={settings.evaluate_every: look},
+        seed=settings.seed,
+        log_every=500,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    save_weights(folder / "generator.safetensors", generator)
+    found = judge(generator.eval(), settings, folder / "samples" / f"step{settings.steps:06}.png")
+    write_json(folder / "scores.json", [asdict(modes) for modes in found])
+    print(table([folder]), end="")
+
+
+COLUMNS = ("captured", "good", "kl")
+
+
+@torch.no_grad()
+def judge(generator: Generator, settings: Settings, picture: Path) -> list[Modes]:
+    """Of every seed, and a picture of the samples of the first few."""
+    device = next(generator.parameters()).device
+    random = torch.Generator(device).manual_seed(1)
+    z = torch.randn(generator.seeds, SAMPLES, 2, generator=random, device=device)
+    points, middle = generator(z).cpu(), centers(settings.mixture)
+    figure = new_figure(12, 3.2)
+    for axis, own in zip(figure.subplots(1, 4), points, strict=False):
+        reach = 1.3 * middle.abs().max().item()
+        axis.scatter(*own.T.numpy(), s=1, alpha=0.4)
+        axis.scatter(*middle.T.numpy(), s=30, facecolors="none", edgecolors="C3")
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+    save_figure(figure, picture)
+    return [mixture_modes(own, middle, DEVIATION[settings.mixture]) for own in points]
+
+
+def table(folders: tuple[Path, ...] | list[Path]) -> str:
+    rows = ["| run | mixture | objective | pack | steps | modes | good | reverse KL |", "|---" * 8 + "|"]
+    for folder in folders:
+        config, scores = (json.loads((folder / name).read_text()) for name in ("config.json", "scores.json"))
+        cells = [
+            f"{fmean(v):.2f} ± {stdev(v) if len(v) > 1 else 0:.2f}" for v in zip(*map(dict.values, scores), strict=True)
+        ]
+        known = [config[name] for name in ("mixture", "objective", "pack", "steps")]
+        rows.append(f"| {' | '.join(map(str, [folder, *known, *cells]))} |")
+    return "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

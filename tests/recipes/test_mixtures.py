@@ -1,0 +1,62 @@
+"""The recipe of mixtures of Gaussians in a subprocess, and that its batched networks are as many single ones."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+mixtures = importlib.import_module("recipes.mixtures")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "recipes" / "mixtures.py"), *arguments, "--threads", "1"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_mixtures():
+    ring, grid = mixtures.centers("ring"), mixtures.centers("grid")
+    assert ring.shape == (8, 2) and torch.allclose(ring.norm(dim=1), torch.ones(8))
+    assert sorted({tuple(point) for point in grid.tolist()}) == [
+        (x, y) for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)
+    ]
+    points = next(mixtures.Points(mixtures.Settings(mixture="grid", seeds=3, batch=500, pack=2))(0))
+    assert points.shape == (3, 1000, 2)
+    off = torch.cdist(points.flatten(0, 1), grid).amin(1)
+    assert off.square().mean().item() == pytest.approx(2 * 0.05**2, rel=0.1)
+
+
+def test_seeds_do_not_hear_of_one_another():
+    torch.manual_seed(0)
+    generator, discriminator = mixtures.Generator(3, 6), mixtures.Discriminator(3, 2, 5)
+    z = torch.randn(3, 8, 2)
+    other = z.clone()
+    other[1] += 1
+    changed = (generator(z) != generator(other)).flatten(1).any(1)
+    assert changed.tolist() == [False, True, False], "not even by batch normalisation"
+    scores = discriminator(generator(z).reshape(3, 4, 4))
+    assert scores.shape == (3, 4)
+    (grad,) = torch.autograd.grad(scores[1].sum(), discriminator.output.weight)
+    assert (grad.abs().sum((1, 2)) > 0).tolist() == [False, True, False]
+
+
+def test_a_ring_is_learnt(tmp_path):
+    options = ["--seeds", "2", "--hidden", "48", "--maxout", "16", "--learning-rate", "1e-3", "--evaluate-every", "50"]
+    options += ["--run", str(tmp_path / "ring"), "--steps"]
+    first = run(*options, "50")
+    assert first.returncode == 0, first.stderr
+    again = run(*options, "400")
+    assert again.returncode == 0 and "goes on at step 50" in again.stderr, again.stderr
+    scores = json.loads((tmp_path / "ring" / "scores.json").read_text())
+    assert len(scores) == 2 and max(row["captured"] for row in scores) >= 3
+    lines = [json.loads(line) for line in (tmp_path / "ring" / "metrics.jsonl").read_text().splitlines()]
+    kl = [line["validation/kl"] for line in lines if "validation/kl" in line]
+    assert kl[-1] < kl[0]
+    table = run("--table", str(tmp_path / "ring"), "--run", str(tmp_path))
+    assert table.returncode == 0 and "| ring | gan | 1 | 400 |" in (tmp_path / "table.md").read_text()
+    wrong = run("--objective", "gann", "--run", str(tmp_path / "x"))
+    assert wrong.returncode == 1 and "no objective 'gann'" in wrong.stderr
