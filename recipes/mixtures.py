@@ -6,8 +6,8 @@
     python recipes/mixtures.py --table runs/grid1 runs/grid4     # several runs side by side
 
 Ten seeds are trained as one batched network, since each by itself is far too small to keep a machine busy. The networks
-and settings are those of the authors' program, but for the steps: there are 400,000 there. Interrupted anywhere, the same
-command goes on. The run's folder then holds `generator.safetensors`, pictures of the samples over time, and
+and settings are those of the authors' program, but for the steps, of which it has 400,000. Interrupted anywhere, the
+same command goes on. The run's folder then holds `generator.safetensors`, pictures of the samples over time, and
 `scores.json`: modes captured, share of good samples and reverse KL of every seed, of 2,500 samples.
 """
 
@@ -29,6 +29,7 @@ from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.coverage import Modes, mixture_modes
 from seqgan.figures import new_figure, save_figure
 from seqgan.image.gan import METHODS
+from seqgan.objectives import RelativisticAverage
 from seqgan.recipe import prepare_torch, run
 from seqgan.training import Phase, Turn, fit
 
@@ -181,8 +182,8 @@ def train(settings: Settings) -> None:
         return {"game": settings.seeds * objective.discriminator(real, fake)}
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
-        fake = discriminator(packed(fakes(turn)))
-        return {"game": settings.seeds * objective.generator(fake, discriminator(packed(turn.batch)))}
+        real = discriminator(packed(turn.batch)) if isinstance(objective, RelativisticAverage) else None
+        return {"game": settings.seeds * objective.generator(discriminator(packed(fakes(turn))), real)}
 
     def look(step: int) -> dict[str, float]:
         found = judge(generator, settings, folder / "samples" / f"step{step:06}.png")
@@ -231,9 +232,8 @@ def table(folders: tuple[Path, ...] | list[Path]) -> str:
     rows = ["| run | mixture | objective | pack | steps | modes | good | reverse KL |", "|---" * 8 + "|"]
     for folder in folders:
         config, scores = (json.loads((folder / name).read_text()) for name in ("config.json", "scores.json"))
-        cells = [
-            f"{fmean(v):.2f} ± {stdev(v) if len(v) > 1 else 0:.2f}" for v in zip(*map(dict.values, scores), strict=True)
-        ]
+        columns = [[row[name] for row in scores] for name in COLUMNS]
+        cells = [f"{fmean(column):.2f} ± {stdev(column) if len(column) > 1 else 0:.2f}" for column in columns]
         known = [config[name] for name in ("mixture", "objective", "pack", "steps")]
         rows.append(f"| {' | '.join(map(str, [folder, *known, *cells]))} |")
     return "\n".join(rows) + "\n"
