@@ -19,9 +19,8 @@ from seqgan.checkpoint import SavedModel
 from seqgan.objectives import BoundaryEquilibrium, EnergyBased, mean, pulling_away
 from seqgan.training import Phase, Turn
 
+from .gan import fakes_of
 from .networks import SMALLEST, Discriminator, NetworkConfig
-
-Sample = Callable[[Turn], Tensor]
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def energy_based(
 ) -> list[Phase]:
     """EBGAN-PT; optimizers: of generator, autoencoder. margin: of the mean error per pixel, beyond which a fake need
     not be pushed. pull: weight of the repelling term between the codes of a batch's fakes. A batch has "image"."""
-    objective, fakes = EnergyBased(margin), once(generator)
+    objective, fakes = EnergyBased(margin), fakes_of(generator)
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         real, fake = autoencoder(turn.batch["image"]), autoencoder(fakes(turn).detach())
@@ -137,7 +136,7 @@ def boundary_equilibrium(
 
     Recorded as "convergence" is the paper's measure M, which should fall.
     """
-    fakes, errors = once(generator), {}
+    fakes, errors = fakes_of(generator), {}
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         real, fake = autoencoder(turn.batch["image"]), autoencoder(fakes(turn).detach())
@@ -159,17 +158,6 @@ def boundary_equilibrium(
     game = _two(generator, autoencoder, optimizers, discriminator_loss, generator_loss)
     game[1].after = after
     return game
-
-
-def once(generator: nn.Module) -> Sample:
-    """A step's fakes, made by whoever needs them first."""
-
-    def fakes(turn: Turn) -> Tensor:
-        if "fake" not in turn.share:
-            turn.share["fake"] = generator(generator.noise(len(turn.batch["image"]), turn.generator))
-        return turn.share["fake"]
-
-    return fakes
 
 
 def _two(generator, discriminator, optimizers, discriminator_loss, generator_loss) -> list[Phase]:

@@ -7,6 +7,7 @@ The file to copy for a new system: networks are in `networks.py`, the two moves 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ def phases(
     A batch has "image" (batch, channel, height, width), within -1 and 1. pack: so many pictures are judged together, as
     channels of one (see `packed`).
     """
-    objective = method.objective
+    objective, fakes = method.objective, fakes_of(generator)
     penalty = {
         None: None,
         "gradient": gradient_penalty,
@@ -94,12 +95,6 @@ def phases(
         "dragan": lambda d, real, fake, generator: dragan_penalty(d, real, generator=generator),
         "r1": lambda d, real, fake, generator: r1_penalty(d, real),
     }[method.penalty]
-
-    def fakes(turn: Turn) -> Tensor:
-        """Made once in a step if each player moves once."""
-        if "fake" not in turn.share:
-            turn.share["fake"] = generator(generator.noise(len(turn.batch["image"]), turn.generator))
-        return turn.share["fake"]
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         real, fake = packed(turn.batch["image"], pack), packed(fakes(turn).detach(), pack)
@@ -131,6 +126,17 @@ def phases(
         ),
         Phase("generator", [generator], optimizers[0], generator_loss),
     ]
+
+
+def fakes_of(generator: Any) -> Callable[[Turn], Tensor]:
+    """A turn's fakes: made by whoever needs them first, once in a step if each player moves once."""
+
+    def fakes(turn: Turn) -> Tensor:
+        if "fake" not in turn.share:
+            turn.share["fake"] = generator(generator.noise(len(turn.batch["image"]), turn.generator))
+        return turn.share["fake"]
+
+    return fakes
 
 
 def packed(image: Tensor, pack: int) -> Tensor:

@@ -37,7 +37,7 @@ from seqgan.image.data import (
     write_png,
 )
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
 
@@ -131,7 +131,7 @@ def main(settings: Settings) -> None:
         Stream(Shuffled(material.images, settings.seed), settings.batch or preset.batch),
         steps,
         folder,
-        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        every=every_and_last(settings.sample_every, steps, look),
         ema=average,
         seed=settings.seed,
         precision=settings.precision,

@@ -25,7 +25,7 @@ from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, compare, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
 
@@ -133,7 +133,7 @@ def train(settings: Settings) -> None:
         data,
         steps,
         folder,
-        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        every=every_and_last(settings.sample_every, steps, look),
         ema=average,
         **options,
     )

@@ -24,7 +24,7 @@ from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
 from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import SMALLEST, Discriminator, Generator, NetworkConfig
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import Stream, fit
 
 COLUMNS = 11  # of a sweep
@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
         Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
         steps,
         folder,
-        every={settings.sample_every: look} | ({steps: look} if steps % settings.sample_every else {}),
+        every=every_and_last(settings.sample_every, steps, look),
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
     )

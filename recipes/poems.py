@@ -13,7 +13,7 @@ perplexity on valid poems, and after the game `adversarial.safetensors`; `genera
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 
 from seqgan.checkpoint import write_json, write_text
-from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
 from seqgan.text.discriminators import StepwiseConfig, StepwiseDiscriminator
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, likelihood, perplexity
@@ -104,9 +104,6 @@ def main(settings: Settings) -> None:
         by_the_game(settings, poet, training, valid)
 
 
-Evaluation = Callable[[int], dict[str, float]]
-
-
 def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
     generator = poet.generator
     optimizer = torch.optim.AdamW(generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
@@ -126,7 +123,7 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
         settings.steps,
         settings.run,
         stage="likelihood",
-        every=now_and_last(settings.validate_every, settings.steps, evaluate),
+        every=every_and_last(settings.validate_every, settings.steps, evaluate),
         ema=EMA(generator, settings.ema),
         seed=settings.seed,
         precision=settings.precision,
@@ -160,15 +157,10 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
         settings.adversarial_steps,
         settings.run,
         stage="adversarial",
-        every=now_and_last(settings.validate_every, settings.adversarial_steps, evaluate),
+        every=every_and_last(settings.validate_every, settings.adversarial_steps, evaluate),
         ema=EMA(generator, settings.ema),
         **options,
     )
-
-
-def now_and_last(interval: int, steps: int, hook: Evaluation) -> dict[int, Evaluation]:
-    """For `fit`: every so many steps and at the end."""
-    return {interval: hook} | ({steps: hook} if steps % interval else {})
 
 
 def write_samples(poet: Poet, folder: Path, name: str) -> None:

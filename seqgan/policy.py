@@ -114,7 +114,7 @@ class MovingAverage:
         self.total, self.weight = state["total"], state["weight"]
 
 
-class LeaveOneOut:
+class LeaveOneOut(NoBaseline):
     """For every step the mean return of the other sequences of the batch (Kool et al. 2019, "Buy 4 REINFORCE samples,
     get a baseline for free!"). A sequence that is alone at a step is judged by 0, as without a baseline."""
 
@@ -123,15 +123,6 @@ class LeaveOneOut:
         others = (len(returns) if mask is None else mask.sum(0)) - 1
         others = torch.as_tensor(others, device=returns.device)
         return torch.where(others > 0, (returns.sum(0) - returns) / others.clamp_min(1), 0.0)
-
-    def loss(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> None:
-        return None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
 
 
 class LearnedValue(nn.Module):

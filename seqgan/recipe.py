@@ -9,6 +9,7 @@ from typing import TypeVar
 import tyro
 
 Settings = TypeVar("Settings")
+Hook = TypeVar("Hook")
 
 
 def run(main: Callable[[Settings], None], settings: type[Settings], description: str | None = None) -> None:
@@ -65,3 +66,8 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
         return min(1.0, (step + 1) / warm_up) * fall
 
     return factor
+
+
+def every_and_last(interval: int, steps: int, hook: Hook) -> dict[int, Hook]:
+    """`every` of `seqgan.training.fit`: a hook every so many steps, and at the end."""
+    return {interval: hook} | ({steps: hook} if steps % interval else {})
