@@ -143,7 +143,7 @@ def boundary_equilibrium(
         errors["real"] = mean(real).detach()
         turn.log("real", errors["real"])
         turn.log("k", equilibrium.k)
-        turn.log("convergence", errors["real"] + (equilibrium.diversity * errors["real"] - mean(fake).detach()).abs())
+        turn.log("convergence", equilibrium.convergence(errors["real"], mean(fake).detach()))
         return {"game": equilibrium.discriminator(real, fake)}
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:

@@ -16,11 +16,13 @@ are in `seqgan.divergences`.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+Error = TypeVar("Error", float, Tensor)
 
 
 class Objective(Protocol):
@@ -221,11 +223,13 @@ class BoundaryEquilibrium:
         return mean(fake)
 
     def update(self, real: float, fake: float) -> float:
-        """The mean errors of real and generated samples -> the paper's measure of convergence, which falls as it
-        learns: E D(x) + |diversity E D(x) - E D(G(z))|."""
-        balance = self.diversity * real - fake
-        self.k = min(1.0, max(0.0, self.k + self.rate * balance))
-        return real + abs(balance)
+        """The mean errors of real and generated samples -> `convergence`."""
+        self.k = min(1.0, max(0.0, self.k + self.rate * (self.diversity * real - fake)))
+        return self.convergence(real, fake)
+
+    def convergence(self, real: Error, fake: Error) -> Error:
+        """The paper's measure M, which falls as it learns: E D(x) + |diversity E D(x) - E D(G(z))|."""
+        return real + abs(self.diversity * real - fake)
 
     def state_dict(self) -> dict[str, float]:
         return {"k": self.k}
