@@ -23,9 +23,10 @@ SMALLEST = 4  # height and width at which convolutions begin and end
 class NetworkConfig:
     """The defaults are DCGAN's for LSUN bedrooms.
 
-    generator: "dcgan"; "mlp", four dense layers of 512; "constant", convolutions with one number of channels. layers:
-    of "dcgan" networks that are residual and have so many weight layers; None for the plain ones. A discriminator under
-    a gradient penalty must not have "batch" (the penalty is of each sample by itself); "layer" normalises one sample.
+    generator: "dcgan"; "mlp", four dense layers of 512; "constant", convolutions with one number of channels and no
+    normalisation. layers: of "dcgan" networks that are residual and have so many weight layers; None for the plain
+    ones. A discriminator under a gradient penalty must not have "batch" (the penalty is of each sample by itself);
+    "layer" normalises one sample.
     """
 
     size: int = 64  # height and width, 4 times a power of 2
@@ -123,12 +124,12 @@ class Generator(SavedModel):
         yield from (nn.Linear(width, shape[0] * shape[1] * shape[2]), nn.Unflatten(1, shape))
 
     def convolutional(self) -> Iterator[nn.Module]:
-        config, widths = self.config, self.config.widths
+        config, widths, kind = self.config, self.config.widths, self.config.generator_norm
         if config.generator == "constant":
-            widths = [config.width] * config.stages
+            widths, kind = [config.width] * config.stages, "none"
         yield from self.beginning(widths[0])
         for i, before in enumerate(widths):
-            yield from (norm(config.generator_norm, before), activation(config.activation))
+            yield from (norm(kind, before), activation(config.activation))
             last = i == len(widths) - 1
             yield nn.ConvTranspose2d(before, config.channels if last else widths[i + 1], 4, 2, 1)
 

@@ -60,7 +60,7 @@ class Settings:
     """Of pictures; idx files and digits have one."""
     latent: int = 100
     generator: Literal["dcgan", "mlp", "constant"] = "dcgan"
-    """Convolutions, four dense layers, or convolutions with one number of channels."""
+    """Convolutions, four dense layers, or convolutions with one number of channels and no normalisation."""
     norm: Norm | None = None
     """Of both networks; by default batch, and layer in a discriminator under a gradient penalty."""
     activation: Activation = "relu"

@@ -91,6 +91,7 @@ class Settings:
     """Processes that make mixtures; 0 makes them in the training's own."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
     compare: tuple[Path, Path] | None = None
     """Do not train: score and draw two finished runs on the validation pairs of the data."""
     sources: Sources = field(default_factory=Sources)
@@ -150,6 +151,7 @@ def train(settings: Settings) -> None:
         every={settings.validate_every: validate},
         ema=average,
         seed=settings.seed,
+        precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
     )
     with average.applied() if average else nullcontext():

@@ -71,3 +71,68 @@ def test_what_has_no_labels(tmp_path):
     for name, message in (("infogan.py", "no labels"), ("conditional.py", "take --captions")):
         found = run(name, "--data", str(tmp_path), "--run", str(tmp_path / "run"))
         assert found.returncode == 1 and message in found.stderr and len(found.stderr.splitlines()) == 1, found.stderr
+
+
+@pytest.mark.parametrize("system", ["began", "ebgan", "sampler"])
+def test_energies(system, tmp_path):
+    options = ["--data", "digits", *SMALL, "--system", system, "--classifier-steps", "30", "--climb", "5"]
+    options += ["--learning-rate", "1e-3", "--run", str(tmp_path), "--sample-every", "20", "--steps"]
+    found = run("energies.py", *options, "80")
+    assert found.returncode == 0, found.stderr
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "validation/frechet" in line)
+    result = scores(tmp_path)
+    assert result["energy of real"] < min(first["validation/energy of real"], result["energy of noise"])
+    assert result["frechet"] < first["validation/frechet"]
+    assert {path.name for path in (tmp_path / "samples").iterdir()} == {f"step0000{n}0.png" for n in (2, 4, 6, 8)}
+    if system == "began":  # its k is a part of the run
+        finished = run("energies.py", *options, "80")
+        assert finished.returncode == 0 and scores(tmp_path) == pytest.approx(result)
+
+
+def test_stacked_digits(tmp_path):
+    options = ["--data", "digits", "--size", "8", "--width", "16", "--steps", "40", "--samples", "2000"]
+    options += ["--batch", "16", "--classifier-steps", "300", "--threads", "1"]
+    for name, more in {"packed": ["--pack", "2"], "ensemble": ["--members", "2"]}.items():
+        found = run("stacked_digits.py", *options, "--system", name, *more, "--run", str(tmp_path / name))
+        assert found.returncode == 0, found.stderr
+        result = scores(tmp_path / name)
+        assert result["classifier"] > 0.8 and result["real"]["captured"] > 700, "2,000 draws of 1,000 modes show 865"
+        assert 1 <= result["generated"]["captured"] < result["real"]["captured"]
+    assert {path.name for path in (tmp_path / "ensemble").glob("generator*")} == {"generator0", "generator1"}
+    table = run(
+        "stacked_digits.py", "--table", str(tmp_path / "packed"), str(tmp_path / "ensemble"), "--run", str(tmp_path)
+    )
+    assert table.returncode == 0 and "| packed by 2 | digits | 40 | 1 |" in table.stdout
+    assert "| ensemble of 2 |" in (tmp_path / "table.md").read_text()
+
+
+def test_robustness(tmp_path):
+    options = [
+        "--data",
+        "digits",
+        "--preset",
+        "reduced",
+        "--size",
+        "8",
+        "--width",
+        "8",
+        "--batch",
+        "32",
+        "--steps",
+        "4",
+    ]
+    options += ["--seeds", "1", "--layers", "6"]
+    options += ["--classifier-steps", "20", "--run", str(tmp_path), "--methods", "gan", "wgan-gp"]
+    first = run("robustness.py", *options, "--networks", "deep")
+    assert first.returncode == 0 and "wgan-gp.deep.0" in first.stdout, first.stderr
+    again = run("robustness.py", *options, "--networks", "deep", "constant")
+    assert again.returncode == 0 and "wgan-gp.constant.0" in again.stdout, again.stderr
+    assert "wgan-gp.deep.0" not in again.stdout, "what is finished is not done again"
+    rows = (tmp_path / "robustness.md").read_text().splitlines()
+    assert rows[0] == "| networks | gan | wgan-gp |" and len(rows) == 4
+    for row in rows[2:]:
+        assert all(float(cell) > 0 for cell in row.split("|")[2:-1])
+    assert (tmp_path / "robustness.png").stat().st_size > 1000
+    wrong = run("robustness.py", "--data", "digits", "--networks", "deeep", "--run", str(tmp_path / "x"))
+    assert wrong.returncode == 1 and "there are dcgan, no-norm" in wrong.stderr and not (tmp_path / "x").exists()

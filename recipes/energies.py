@@ -1,0 +1,198 @@
+"""Trains a discriminator that is an energy: EBGAN, BEGAN, or one without a generator (see `seqgan.image.energy`).
+
+    python recipes/energies.py --data DIR                                        # BEGAN, the paper's sizes
+    python recipes/energies.py --data DIR --system ebgan --preset reduced        # for the CPU
+    python recipes/energies.py --data digits --system sampler --preset reduced --size 8   # negatives by gradient
+
+DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrupted anywhere, the same command goes on.
+The run's folder then holds the networks, grids of samples over time, `curves.png` and `scores.json`: the energies of
+real pictures, of the generated ones and of noise, and where the data have labels, distances and coverage by the
+features of a classifier of these labels. An energy is an autoencoder's mean error, of the sampler minus the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqgan.checkpoint import write_json
+from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
+from seqgan.image.energy import (
+    Autoencoder,
+    AutoencoderConfig,
+    Climber,
+    Decoder,
+    boundary_equilibrium,
+    energy_based,
+    without_generator,
+)
+from seqgan.image.gan import GAN
+from seqgan.image.metrics import compare, in_parts, train_classifier
+from seqgan.image.networks import Discriminator, Generator, NetworkConfig
+from seqgan.objectives import BoundaryEquilibrium
+from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.training import Phase, Stream, fit
+
+
+@dataclass(frozen=True)
+class Preset:
+    size: int
+    width: int
+    batch: int
+    steps: int
+    learning_rate: float
+
+
+PRESETS = {
+    "paper": Preset(64, 128, 16, 200_000, 1e-4),
+    "reduced": Preset(32, 16, 32, 3000, 5e-4),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str
+    """Folder or zip archive of pictures, a folder of MNIST's idx files, or "digits"."""
+    run: Path = Path("runs/energies")
+    system: Literal["began", "ebgan", "sampler"] = "began"
+    preset: Literal["paper", "reduced"] = "paper"
+    size: int | None = None
+    """Height and width, a power of 2; by default the preset's, as are the four that follow."""
+    width: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    channels: Literal[1, 3] = 3
+    """Of pictures; idx files and digits have one."""
+    code: int = 64
+    """Numbers that are left of a picture within the autoencoder."""
+    diversity: float = 0.5
+    """BEGAN's gamma: low for quality, high for variety."""
+    margin: float = 0.2
+    """EBGAN's: a fake of a larger error need not be pushed."""
+    pull: float = 0.1
+    """Weight of EBGAN's repelling term."""
+    climb: int = 20
+    """Steps of gradient that the sampler's negatives make, in every step of the training."""
+    sample_every: int = 500
+    checkpoint_every: int = 500
+    classifier_steps: int = 500
+    seed: int = 0
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+
+
+@dataclass(frozen=True)
+class System:
+    """phases, state: for `fit`; players: to save, by name; energy: of pictures within -1 and 1, (batch,); draw: so many
+    pictures, uint8."""
+
+    phases: list[Phase]
+    players: dict[str, Any]
+    energy: Callable[[Tensor], Tensor]
+    draw: Callable[[int], Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def main(settings: Settings) -> None:
+    prepare_torch(settings.threads)
+    preset, folder = PRESETS[settings.preset], settings.run
+    images = open_images(settings.data, settings.size or preset.size, settings.channels)
+    write_json(folder / "config.json", settings)
+    classifier = None
+    if images.labels is not None:
+        classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
+    torch.manual_seed(settings.seed)
+    channels, size = images.pixels.shape[1:3]
+    system = build(settings, preset, channels, size)
+    steps, random = settings.steps or preset.steps, torch.Generator().manual_seed(settings.seed)
+    real = images.pixels[torch.randperm(len(images), generator=random)[:1000]]
+    noise = torch.randint(256, real.shape, generator=random, dtype=torch.uint8)
+    scores: dict[str, float] = {}
+
+    def look(step: int) -> dict[str, float]:
+        for name, player in system.players.items():
+            player.save(folder / f"{name}.safetensors")
+        device = next(player.parameters()).device
+        kinds = {"real": real.to(device), "fake": system.draw(len(real)).to(device), "noise": noise.to(device)}
+        write_png(folder / "samples" / f"step{step:06}.png", grid(kinds["fake"][:64].cpu()), max(1, 64 // size))
+        for name, pixels in kinds.items():
+            scores[f"energy of {name}"] = in_parts(system.energy, pixels).mean().item()
+        if classifier is not None:
+            scores.update(compare(classifier.to(device).features, kinds["real"], kinds["fake"]))
+        return {f"validation/{name}": value for name, value in scores.items()}
+
+    fit(
+        system.phases,
+        Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
+        steps,
+        folder,
+        state=system.state,
+        every=every_and_last(settings.sample_every, steps, look),
+        seed=settings.seed,
+        checkpoint_every=settings.checkpoint_every,
+    )
+    if not scores:  # the run was finished already
+        look(steps)
+    write_json(folder / "scores.json", scores)
+    draw_run(folder, classifier is not None)
+    print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+
+
+def build(settings: Settings, preset: Preset, channels: int, size: int) -> System:
+    width, rate = settings.width or preset.width, settings.learning_rate or preset.learning_rate
+
+    def adam(player: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.999))
+
+    if settings.system == "sampler":
+        # Without normalisation: what climbs alone must have the score that it has among others.
+        config = NetworkConfig(size, channels, width=width, discriminator_norm="none")
+        discriminator, climber = Discriminator(config), Climber(config, seed=settings.seed)
+        return System(
+            without_generator(discriminator, adam(discriminator), climber, settings.climb),
+            {"discriminator": discriminator},
+            lambda image: -discriminator(image),
+            lambda count: to_bytes(climber.images[:count]),
+            {"climber": climber},
+        )
+    autoencoder = Autoencoder(AutoencoderConfig(size, channels, width, settings.code))
+    if settings.system == "began":
+        generator: Any = Decoder(autoencoder.config)
+        equilibrium = BoundaryEquilibrium(settings.diversity)
+        optimizers = [adam(generator), adam(autoencoder)]
+        phases, state = boundary_equilibrium(generator, autoencoder, optimizers, equilibrium), {"k": equilibrium}
+    else:
+        generator, state = Generator(NetworkConfig(size, channels, width=width)), {}
+        optimizers = [adam(generator), adam(autoencoder)]
+        phases = energy_based(generator, autoencoder, optimizers, settings.margin, settings.pull)
+
+    def draw(count: int) -> Tensor:
+        return GAN(generator, next(generator.parameters()).device)(count, settings.seed)
+
+    return System(phases, {"generator": generator, "autoencoder": autoencoder}, autoencoder, draw, state)
+
+
+def draw_run(folder: Path, judged: bool) -> None:
+    figure = new_figure(16, 4)
+    panels = {
+        "energies": {f"validation/energy of {name}": name for name in ("real", "fake", "noise")},
+        "losses": {"discriminator/game": "D", "generator/game": "G"},
+        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
+        "BEGAN's convergence and k": {"discriminator/convergence": "M", "discriminator/k": "k"},
+    }
+    if judged:
+        panels["Fréchet distance of features"] = {"validation/frechet": ""}
+    for axis, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        draw_curves(axis, {"": folder}, names, title)
+    save_figure(figure, folder / "curves.png")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

@@ -1,0 +1,155 @@
+"""Which method survives badly built networks? The grid of the improved-WGAN paper (Gulrajani et al. 2017, figure 2):
+methods against ways to build both networks, every cell a run of recipes/gan.py.
+
+    python recipes/robustness.py --data DIR                         # the paper's size, 64 x 64 pictures, 101 layers
+    python recipes/robustness.py --data DIR --preset reduced        # 32 x 32, width 32, 34 layers, two seeds
+    python recipes/robustness.py --data DIR --preset reduced --methods wgan-gp --networks tanh deep    # some of it
+
+Interrupted anywhere, the same command goes on with the cell that it was at; what is finished already is taken as it is.
+The run's folder then holds a folder for every cell, and of those that there are `robustness.md`, Fréchet distances of
+the features of a classifier (labelled data only), and `robustness.png`, the last samples of the first seed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gan
+from PIL import Image
+
+from seqgan.checkpoint import write_json, write_text
+from seqgan.figures import new_figure, save_figure
+from seqgan.recipe import run
+
+
+@dataclass(frozen=True)
+class Preset:
+    networks: gan.Preset
+    layers: int  # of the deep networks
+    seeds: int
+
+
+PRESETS = {
+    "paper": Preset(gan.Preset(64, 128, 64, 200_000), 101, 1),
+    "reduced": Preset(gan.Preset(32, 32, 64, 2000), 34, 2),
+}
+# Deviations from DCGAN's two convolutional networks, as settings of recipes/gan.py.
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dcgan": ("both convolutional", {}),
+    "no-norm": ("no normalisation", {"norm": "none"}),
+    "tanh": ("tanh everywhere", {"activation": "tanh"}),
+    "mlp": ("G four dense layers", {"generator": "mlp"}),
+    "constant": ("G of one width, not normalised", {"generator": "constant"}),
+    "deep": ("both very deep", {}),
+}
+PAPERS = ("gan", "lsgan", "wgan", "wgan-gp")  # DCGAN first
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: str
+    """Folder or zip archive of pictures, a folder of MNIST's idx files, or "digits"."""
+    run: Path = Path("runs/robustness")
+    preset: Literal["paper", "reduced"] = "paper"
+    methods: tuple[str, ...] = PAPERS
+    """Of `seqgan.image.gan.METHODS`."""
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    size: int | None = None
+    """Height and width, a power of 2; by default the preset's, as are the five that follow."""
+    width: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+    layers: int | None = None
+    seeds: int | None = None
+    channels: Literal[1, 3] = 3
+    classifier_steps: int = 500
+    sample_every: int = 500
+    threads: int | None = None
+    """Threads of torch; by default one for every core."""
+    precision: Literal["no", "bf16"] = "no"
+
+
+def main(settings: Settings) -> None:
+    unknown = [name for name in settings.networks if name not in NETWORKS]
+    if unknown:
+        raise ValueError(f"no networks {unknown[0]!r}; there are {', '.join(NETWORKS)}")
+    preset = PRESETS[settings.preset]
+    seeds = range(settings.seeds or preset.seeds)
+    write_json(settings.run / "config.json", settings)
+    for seed in seeds:  # so that a grid of one seed is soon there
+        for network in settings.networks:
+            for method in settings.methods:
+                cell = gan_settings(settings, preset, method, network, seed)
+                if not finished(cell.run):
+                    print(f"{cell.run}", flush=True)
+                    try:
+                        gan.main(cell)
+                    except FloatingPointError as error:  # a game may well diverge: that is what is asked
+                        write_text(cell.run / "diverged.txt", f"{error}\n")
+                summarise(settings, seeds)
+    print((settings.run / "robustness.md").read_text(encoding="utf-8"), end="")
+
+
+def finished(folder: Path) -> bool:
+    return (folder / "curves.png").exists() or (folder / "diverged.txt").exists()
+
+
+def gan_settings(settings: Settings, preset: Preset, method: str, network: str, seed: int) -> gan.Settings:
+    sizes = preset.networks
+    special = dict(NETWORKS[network][1])
+    if network == "deep":
+        special["layers"] = settings.layers or preset.layers
+    return gan.Settings(
+        data=settings.data,
+        run=settings.run / f"{method}.{network}.{seed}",
+        method=method,
+        size=settings.size or sizes.size,
+        width=settings.width or sizes.width,
+        batch=settings.batch or sizes.batch,
+        steps=settings.steps or sizes.steps,
+        channels=settings.channels,
+        sample_every=settings.sample_every,
+        classifier_steps=settings.classifier_steps,
+        seed=seed,
+        threads=settings.threads,
+        precision=settings.precision,
+        **special,
+    )
+
+
+def summarise(settings: Settings, seeds: range) -> None:
+    """robustness.md and robustness.png, of the cells that are finished."""
+    rows = [f"| networks | {' | '.join(settings.methods)} |", "|---" * (len(settings.methods) + 1) + "|"]
+    figure = new_figure(3 * len(settings.methods), 3 * len(settings.networks))
+    axes = figure.subplots(len(settings.networks), len(settings.methods), squeeze=False)
+    for line, network in zip(axes, settings.networks, strict=True):
+        cells = []
+        for axis, method in zip(line, settings.methods, strict=True):
+            folders = [settings.run / f"{method}.{network}.{seed}" for seed in seeds]
+            cells.append(", ".join(score(folder) for folder in folders if finished(folder)) or "...")
+            draw(axis, folders[0], f"{method}, {NETWORKS[network][0]}")
+        rows.append(f"| {NETWORKS[network][0]} | {' | '.join(cells)} |")
+    write_text(settings.run / "robustness.md", "\n".join(rows) + "\n")
+    save_figure(figure, settings.run / "robustness.png")
+
+
+def score(folder: Path) -> str:
+    if (folder / "diverged.txt").exists():
+        return "diverged"
+    path = folder / "scores.json"
+    return f"{json.loads(path.read_text(encoding='utf-8'))['frechet']:.1f}" if path.exists() else "done"
+
+
+def draw(axis: Any, folder: Path, title: str) -> None:
+    axis.axis("off")
+    axis.set_title(title, fontsize=8)
+    found = sorted((folder / "samples").glob("step*.png"))
+    if found:
+        axis.imshow(Image.open(found[-1]), cmap="gray")
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)
