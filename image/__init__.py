@@ -2,5 +2,13 @@
 
 from seqgan.lazy import lazily
 
-__all__ = ["GAN", "Ensemble", "TextToImage"]
-__getattr__, __dir__ = lazily(__name__, {"Ensemble": ".ensemble", "GAN": ".gan", "TextToImage": ".conditional"})
+__all__ = ["GAN", "Ensemble", "LabelToImage", "TextToImage"]
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Ensemble": ".ensemble",
+        "GAN": ".gan",
+        "LabelToImage": ".conditional",
+        "TextToImage": ".conditional",
+    },
+)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from .data import to_bytes
 from .networks import SMALLEST, NetworkConfig, Norm
 
 Judge = Literal["concatenation", "auxiliary", "projection"]
+Own = TypeVar("Own", bound="Drawer")
 
 
 @dataclass(frozen=True)
@@ -207,33 +208,56 @@ def encode(captions: Sequence[str], words: Sequence[str]) -> Tensor:
     return found
 
 
-class TextToImage:
-    """Draws what a caption says.
+@torch.no_grad()
+def draw(generator: Generator, condition: Tensor, seed: int | None = None) -> Tensor:
+    """A picture of each condition: (number, channel, height, width), uint8; the same seed gives the same ones."""
+    device = next(generator.parameters()).device
+    random = torch.Generator(device)
+    random.manual_seed(seed) if seed is not None else random.seed()
+    parts = zip(generator.noise(len(condition), random).split(256), condition.to(device).split(256), strict=True)
+    return torch.cat([to_bytes(generator(*part)) for part in parts])
 
-    pictures = TextToImage.from_pretrained()("red heart", count=8, seed=1)
-    """
+
+class Drawer:
+    """A trained generator and what its two kinds share."""
+
+    NAME = ""  # of the bundled model
 
     def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
-        if not generator.config.words:
-            raise ValueError("this generator draws labels, not captions")
+        self.check(generator)
         self.generator = generator.eval().to(device)
+
+    def check(self, generator: Generator) -> None:
+        """ValueError where it draws something else."""
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "text-to-image", device: str | torch.device = "cpu"
-    ) -> TextToImage:
+        cls: type[Own], name_or_path: str | Path | None = None, device: str | torch.device = "cpu"
+    ) -> Own:
         """The bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
-        return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
+        return cls(Generator.load(find_weights(name_or_path or cls.NAME, "seqgan.image")), device)
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""
         return save_folder(path, self.generator.config, self.generator.save)
 
+
+class TextToImage(Drawer):
+    """Draws what a caption says.
+
+    pictures = TextToImage.from_pretrained()("red heart", count=8, seed=1)
+    """
+
+    NAME = "text-to-image"
+
+    def check(self, generator: Generator) -> None:
+        if not generator.config.words:
+            raise ValueError("this generator draws labels, not captions")
+
     def unknown(self, caption: str) -> list[str]:
         """The words of a caption that the model has never seen and does not heed."""
         return [word for word in split_words(caption) if word not in self.generator.config.words]
 
-    @torch.no_grad()
     def __call__(self, caption: str, count: int = 1, seed: int | None = None) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for an empty caption
         or a count below 1."""
@@ -241,8 +265,27 @@ class TextToImage:
             raise ValueError(f"a caption has words, not {caption!r}")
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
-        device = next(self.generator.parameters()).device
-        random = torch.Generator(device)
-        random.manual_seed(seed) if seed is not None else random.seed()
-        condition = encode([caption], self.generator.config.words).to(device).expand(count, -1)
-        return to_bytes(self.generator(self.generator.noise(count, random), condition)).cpu()
+        condition = encode([caption], self.generator.config.words).expand(count, -1)
+        return draw(self.generator, condition, seed).cpu()
+
+
+class LabelToImage(Drawer):
+    """Draws labels: the bundled model, digits.
+
+    pictures = LabelToImage.from_pretrained()([2, 0, 2, 6], seed=1)
+    """
+
+    NAME = "digits"
+
+    def check(self, generator: Generator) -> None:
+        if not generator.config.classes:
+            raise ValueError("this generator draws captions, not labels")
+
+    def __call__(self, labels: Sequence[int], seed: int | None = None) -> Tensor:
+        """(labels, channel, height, width), uint8; the same seed gives the same ones. ValueError for no label, or one
+        that the model does not know."""
+        classes = self.generator.config.classes
+        wrong = [label for label in labels if not 0 <= label < classes]
+        if wrong or not len(labels):
+            raise ValueError(f"labels are from 0 to {classes - 1}, not {wrong[0] if wrong else 'none'}")
+        return draw(self.generator, torch.tensor(labels), seed).cpu()

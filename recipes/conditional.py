@@ -24,7 +24,7 @@ from torch import Tensor
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import draw_curves, new_figure, save_figure
-from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, encode, phases
+from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, draw, encode, phases
 from seqgan.image.data import (
     Images,
     Shuffled,
@@ -32,7 +32,6 @@ from seqgan.image.data import (
     open_images,
     read_captions,
     read_images,
-    to_bytes,
     with_captions,
     write_png,
 )
@@ -121,7 +120,7 @@ def main(settings: Settings) -> None:
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
-        pictures = draw(generator, material.show)
+        pictures = draw(generator, material.show, seed=0)
         write_png(folder / "samples" / f"step{step:06}.png", grid(pictures, 10), max(1, 64 // size))
         return {f"validation/{name}": value for name, value in material.judge(generator).items()}
 
@@ -144,15 +143,6 @@ def main(settings: Settings) -> None:
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
-@torch.no_grad()
-def draw(generator: Generator, condition: Tensor, seed: int = 0) -> Tensor:
-    """A picture of each condition: (number, channel, height, width), uint8"""
-    device = next(generator.parameters()).device
-    z = generator.noise(len(condition), torch.Generator(device).manual_seed(seed))
-    parts = zip(z.split(256), condition.to(device).split(256), strict=True)
-    return torch.cat([to_bytes(generator(*part)) for part in parts])
-
-
 def labelled(settings: Settings, size: int) -> Material:
     images = open_images(settings.data, size, channels=1)
     if images.labels is None:
@@ -162,7 +152,7 @@ def labelled(settings: Settings, size: int) -> Material:
     asked = torch.arange(classes).repeat(100)
 
     def judge(generator: Generator) -> dict[str, float]:
-        return {"obeyed": accuracy(classifier, draw(generator, asked), asked)}
+        return {"obeyed": accuracy(classifier, draw(generator, asked, seed=0), asked)}
 
     return Material(images, (), classes, judge, torch.arange(classes).repeat_interleave(10))
 
@@ -191,7 +181,7 @@ def by_category(
     classifier = train_classifier(every, settings.run, settings.classifier_steps, seed=settings.seed)
 
     def judge(generator: Generator) -> dict[str, float]:
-        seen = in_parts(classifier, draw(generator, asked)).argmax(1).cpu()
+        seen = in_parts(classifier, draw(generator, asked, seed=0)).argmax(1).cpu()
         return {"recall": macro_recall(seen, labels[held]), "chance": 1 / len(labels[held].unique())}
 
     return judge

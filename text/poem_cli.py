@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from seqgan import __version__
+from seqgan.command import Parser, call
 
 from .meter import FORMS
 
@@ -26,34 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8")  # whatever the locale, as are the arguments
     parser = build_parser()
     args = parser.parse_args(as_utf8(parser, sys.argv[1:] if arguments is None else arguments))
-    if args.count < 1:
-        parser.error(f"--count {args.count}: 1 or more")
+    parser.check_draws(args.count, args.seed)
     if not 0 < args.temperature < 100:
         parser.error(f"--temperature {args.temperature:g}: a number above 0, 1 is the model as it was trained")
-    try:
-        return run(parser, args)
-    except BrokenPipeError:  # standard output is closed; python would try to flush it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("generate-poem: interrupted", file=sys.stderr)
-        return 130
+    return call(parser.prog, lambda: run(parser, args), args.debug)
 
 
-def as_utf8(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:
+def as_utf8(parser: Parser, arguments: Sequence[str]) -> list[str]:
     try:
         return [os.fsencode(argument).decode("utf-8") for argument in arguments]
     except UnicodeError:
         parser.error("the arguments are not UTF-8")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="generate-poem",
-        description="Writes Tang poems that keep form, tone and rhyme.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def build_parser() -> Parser:
+    parser = Parser("generate-poem", "Writes Tang poems that keep form, tone and rhyme.", EXAMPLES)
     add = parser.add_argument
     add("title", nargs="?", metavar="TITLE", help="of Chinese characters; without one the poet finds its own")
     forms = ", ".join(f"{name} ({form.lines} lines of {form.width})" for name, form in FORMS.items())
@@ -72,25 +59,18 @@ def build_parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=0.8, metavar="T", help="lower is safer, higher bolder; default: 0.8")
     add("--model", default="poet", metavar="MODEL", help="a .safetensors file or folder; default: the bundled one")
     add("--json", action="store_true", help="a list of objects: title, form, lines, tones, rhyme")
-    add("--debug", action="store_true", help="show where an error came from")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_common()
     return parser
 
 
-def run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+def run(parser: Parser, args: argparse.Namespace) -> int:
     import torch
 
     from .poet import Poet
     from .sampling import Sampling
 
     torch.set_num_threads(1)  # the matrices are too small to share
-    try:
-        poet = Poet.from_pretrained(args.model)
-    except (ValueError, OSError) as error:
-        if args.debug:
-            raise
-        print(f"generate-poem: {error}", file=sys.stderr)
-        return 1
+    poet = Poet.from_pretrained(args.model)
     try:
         poems = poet(
             args.title,

@@ -87,8 +87,8 @@ def test_what_a_user_asks_for(model):
 def test_wrong_usage(model, arguments, message):
     found = run(*arguments, "--seed", "1", "--model", model)
     assert found.returncode == 2 and found.stdout == b""
-    last = found.stderr.decode().splitlines()[-1]
-    assert last.startswith("generate-poem: error:") and message in last
+    (line,) = found.stderr.decode().splitlines()
+    assert line.startswith("generate-poem: ") and message in line
 
 
 def test_arguments_that_are_no_text(model):

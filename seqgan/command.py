@@ -1,0 +1,50 @@
+"""What commands share: errors of one line, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from seqgan import __version__
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, exit code 2. Every command has --debug and --version."""
+
+    def __init__(self, prog: str, description: str, examples: str):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, epilog=examples, formatter_class=formatter)
+
+    def add_common(self) -> None:
+        self.add_argument("--debug", action="store_true", help="show where an error came from")
+        self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+    def check_draws(self, count: int, seed: int | None) -> None:
+        """Ends with exit code 2 unless there can be so many, and such a seed."""
+        if count < 1:
+            self.error(f"--count {count}: 1 or more")
+        if seed is not None and not 0 <= seed < 2**63:
+            self.error(f"--seed {seed}: from 0 to {2**63 - 1}")
+
+
+def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:
+    """The exit code of `work`; 1 and one line for what the user can mend, 130 where it was interrupted."""
+    try:
+        return work()
+    except BrokenPipeError:  # standard output is closed; python would try to flush it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130
