@@ -29,7 +29,7 @@ from seqgan.objectives import (
     Wasserstein,
     sample_distance,
 )
-from seqgan.penalties import clip_weights, dragan_penalty, gradient_penalty, r1_penalty
+from seqgan.penalties import clip_weights, dragan_penalty, exchange, gradient_penalty, instance_noise, r1_penalty
 from seqgan.training import Phase, Turn
 
 from .data import to_bytes
@@ -81,11 +81,14 @@ def phases(
     optimizers: list[torch.optim.Optimizer],
     method: Method,
     pack: int = 1,
+    noise: Callable[[int], float] = lambda step: 0.0,
+    wrong: float = 0.0,
 ) -> list[Phase]:
     """The discriminator's move, `critic_steps` times, and the generator's; optimizers: of generator, discriminator.
 
     A batch has "image" (batch, channel, height, width), within -1 and 1. pack: so many pictures are judged together, as
-    channels of one (see `packed`).
+    channels of one (see `packed`). noise: standard deviation, by the step, of what is laid over all pictures that the
+    discriminator sees; wrong: share of its pictures with the wrong label (`seqgan.penalties`).
     """
     objective, fakes = method.objective, fakes_of(generator)
     penalty = {
@@ -96,8 +99,11 @@ def phases(
         "r1": lambda d, real, fake, generator: r1_penalty(d, real),
     }[method.penalty]
 
+    def seen(turn: Turn, image: Tensor) -> Tensor:
+        return instance_noise(packed(image, pack), noise(turn.step), turn.generator)
+
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
-        real, fake = packed(turn.batch["image"], pack), packed(fakes(turn).detach(), pack)
+        real, fake = exchange(seen(turn, turn.batch["image"]), seen(turn, fakes(turn).detach()), wrong, turn.generator)
         scores = discriminator(real), discriminator(fake)
         turn.log("real", scores[0].mean())
         turn.log("fake", scores[1].mean())
@@ -111,8 +117,8 @@ def phases(
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         needed = isinstance(objective, RelativisticAverage)
-        real = discriminator(packed(turn.batch["image"], pack)) if needed else None
-        return {"game": objective.generator(discriminator(packed(fakes(turn), pack)), real)}
+        real = discriminator(seen(turn, turn.batch["image"])) if needed else None
+        return {"game": objective.generator(discriminator(seen(turn, fakes(turn))), real)}
 
     after = None if method.clip is None else partial(clip_weights, [discriminator], method.clip)
     return [

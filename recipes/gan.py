@@ -66,6 +66,10 @@ class Settings:
     activation: Activation = "relu"
     layers: int | None = None
     """Of residual networks in the place of DCGAN's."""
+    noise: float = 0.0
+    """Standard deviation of the noise laid over what the discriminator sees; it falls to 0 over the run."""
+    wrong: float = 0.0
+    """Share of the discriminator's pictures that have the wrong label, which weakens it."""
     ema: float | None = None
     """Decay of averaged weights of the generator, which are then what is kept."""
     sample_every: int = 500
@@ -129,7 +133,14 @@ def train(settings: Settings) -> None:
         return {f"validation/{name}": value for name, value in judge(model, classifier, images, settings.seed).items()}
 
     fit(
-        phases(generator, discriminator, method.optimizers(generator, discriminator), method),
+        phases(
+            generator,
+            discriminator,
+            method.optimizers(generator, discriminator),
+            method,
+            noise=lambda step: settings.noise * (1 - step / steps),
+            wrong=settings.wrong,
+        ),
         data,
         steps,
         folder,

@@ -85,6 +85,32 @@ def spectral_norm(module: nn.Module) -> nn.Module:
     return module
 
 
+def instance_noise(samples: Tensor, deviation: float, generator: torch.Generator | None = None) -> Tensor:
+    """The samples with Gaussian noise: given to a discriminator, of real and generated ones alike, it makes two
+    distributions overlap that would not, and be it on a line (Arjovsky and Bottou 2017, "Towards principled methods for
+    training generative adversarial networks", section 3). The deviation should fall to 0 over the training."""
+    if not deviation:
+        return samples
+    noise = torch.randn(samples.shape, dtype=samples.dtype, device=samples.device, generator=generator)
+    return samples + deviation * noise
+
+
+def exchange(
+    real: Tensor, fake: Tensor, share: float, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """A discriminator weakened on purpose: about such a share of the pairs of a batch have the wrong label.
+
+    Its scores then stay bounded, at +- log(1 / share - 1) at most by the minimax objective. ValueError for a share
+    outside 0 to 1/2.
+    """
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"a share of wrong labels is from 0 to 0.5, not {share:g}")
+    if not share:
+        return real, fake
+    wrong = _uniform_per_sample(real.float(), generator) < share
+    return torch.where(wrong, fake, real), torch.where(wrong, real, fake)
+
+
 def _uniform_per_sample(samples: Tensor, generator: torch.Generator | None) -> Tensor:
     """One number in [0, 1) for each sample, shaped (batch, 1, ...) to multiply the samples."""
     shape = (len(samples), *[1] * (samples.dim() - 1))

@@ -1,14 +1,19 @@
 """The penalties against their closed forms: for D(x) = slope * <direction, x> every gradient has length `slope`."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
+from seqgan.objectives import NonSaturating
 from seqgan.penalties import (
     clip_weights,
     dragan_penalty,
+    exchange,
     gradient_norm,
     gradient_penalty,
+    instance_noise,
     r1_penalty,
     spectral_norm,
 )
@@ -157,3 +162,32 @@ def test_spectral_norm_makes_every_layer_1_lipschitz():
     for layer in (network[0], network[3]):
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=1e-3)
     assert gradient_penalty(network, torch.randn(4, 1, 10), torch.randn(4, 1, 10)).isfinite()
+
+
+def test_instance_noise():
+    samples = torch.zeros(2000, 3)
+    noisy = instance_noise(samples, 0.3, torch.Generator().manual_seed(0))
+    assert noisy.std().item() == pytest.approx(0.3, rel=0.03) and noisy.mean().abs() < 0.02
+    assert instance_noise(samples, 0.0) is samples
+
+
+def test_wrong_labels_bound_the_scores():
+    """Where real and fake are apart, the minimax optimum is a score of log(1 / share - 1)."""
+    random, share = torch.Generator().manual_seed(0), 0.1
+    score = torch.zeros(2, requires_grad=True)  # of fakes, of real samples
+    optimizer = torch.optim.SGD([score], 1.0)
+    for _ in range(400):
+        real, fake = exchange(torch.ones(2000, dtype=torch.long), torch.zeros(2000, dtype=torch.long), share, random)
+        loss = NonSaturating().discriminator(score[real], score[fake])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    bound = math.log(1 / share - 1)
+    torch.testing.assert_close(score.detach(), torch.tensor([-bound, bound]), atol=0.15, rtol=0)
+    real, fake = torch.randn(3, 2, 2), torch.randn(3, 2, 2)
+    assert exchange(real, fake, 0.0) == (real, fake)
+    for left, right, one, other in zip(*exchange(real, fake, 0.5, random), real, fake, strict=True):
+        same, swapped = torch.equal(left, one), torch.equal(left, other)
+        assert same != swapped and torch.equal(right, other if same else one), "whole samples"
+    with pytest.raises(ValueError, match="0 to 0.5, not 0.7"):
+        exchange(real, fake, 0.7)
