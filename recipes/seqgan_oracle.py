@@ -89,11 +89,11 @@ PRESETS = {
         steps=200, batch=64, rollouts=16, generator_rate=0.01, baseline="none", evaluate_every=5,
     ),
     # For a core. 10,000 sequences are soon learnt by heart, and a discriminator that has done so says nothing of other
-    # ones. With the paper's decay, of the last layer only, and 500 filters the area under its curve on held-out sequences
-    # was at most .64 (seed 7, after five epochs, learnt by heart after seven); with 320, all weights decayed, .66 (after
-    # nine; after thirteen). So it is taught for eight, and goes on slowly in the game. As many continuations as in the
-    # paper, but of four times as many sequences. Rewards against their average, since a discriminator that is seldom
-    # sure gives all nearly the same, as the control does.
+    # ones. With the paper's decay, of the last layer only, and 500 filters the area under its curve on held-out
+    # sequences was at most .64 (seed 7, after five epochs, learnt by heart after seven); with 320, all weights decayed,
+    # .66 (after nine; after thirteen). So it is taught for eight, and goes on slowly in the game. As many continuations
+    # as in the paper, but of four times as many sequences. Rewards against their average, since a discriminator that is
+    # seldom sure gives all nearly the same, as the control does.
     "reduced": Schedule(
         mle_epochs=14, mle_evaluate=2, truth_fall=0.02,
         discriminator=CNNConfig(
