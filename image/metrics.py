@@ -106,3 +106,20 @@ def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
         "density": found.density,
         "coverage": found.coverage,
     }
+
+
+def psnr(target: Tensor, picture: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio, dB: of each pair of pictures (number, channel, height, width), uint8, a number; of
+    equal ones infinity."""
+    error = (target.float() - picture.float()).square().flatten(1).mean(1)
+    return 10 * torch.log10(255**2 / error)
+
+
+def ssim(target: Tensor, picture: Tensor) -> Tensor:
+    """Structural similarity (Wang et al. 2004, "Image quality assessment: From error visibility to structural
+    similarity", with its Gaussian window of 11 and deviation 1.5): of each pair of pictures (number, channel, height,
+    width), uint8, a number; 1 is best. By torchmetrics, a part of `seqgan[train]`."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    found = structural_similarity_index_measure(picture.float(), target.float(), data_range=255.0, reduction="none")
+    return found.reshape(len(target))

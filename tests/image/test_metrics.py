@@ -1,0 +1,34 @@
+"""Measures of pairs of pictures against closed forms; those of sets are in tests/core/test_coverage.py."""
+
+import math
+
+import pytest
+import torch
+
+from seqgan.image.metrics import psnr, ssim
+
+
+def grey(*levels, size=16):
+    return torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, size, size)
+
+
+def test_psnr_of_a_constant_error():
+    found = psnr(grey(100, 0, 7), grey(110, 255, 7))
+    assert found.tolist() == pytest.approx([20 * math.log10(255 / 10), 0.0, math.inf])
+
+
+def test_ssim_of_grey_pictures_is_that_of_their_levels():
+    """Without variance the formula is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 * 255)^2."""
+    constant = (0.01 * 255) ** 2
+    expected = [(2 * a * b + constant) / (a * a + b * b + constant) for a, b in ((100, 110), (20, 200), (50, 50))]
+    found = ssim(grey(100, 20, 50), grey(110, 200, 50))
+    assert found.shape == (3,) and found.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_ssim_hears_of_structure_that_psnr_does_not():
+    random = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 200, (2, 3, 16, 16), generator=random).byte()
+    brighter, noisy = target + 20, target.int() + 40 * torch.randint(0, 2, target.shape, generator=random) - 20
+    noisy = noisy.clamp(0, 255).byte()
+    assert (psnr(target, brighter) - psnr(target, noisy)).abs().max() < 0.5
+    assert (ssim(target, brighter) > ssim(target, noisy)).all()
