@@ -40,7 +40,7 @@ class Settings:
     forms: tuple[str, ...] = tuple(FORMS)
     poems: int = 150
     """Of each form and each setting of the rules, as many as there are test poems at most."""
-    temperature: float = 0.8
+    temperature: float = 0.65
     references: int = 2000
     """Training poems for BLEU, which grows with their number."""
     seed: int = 0

@@ -22,7 +22,7 @@ import torch
 
 from seqgan.checkpoint import write_json, write_text
 from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
-from seqgan.text.discriminators import StepwiseConfig, StepwiseDiscriminator
+from seqgan.text.discriminators import ReadingDiscriminator
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, likelihood, perplexity
 from seqgan.text.poems import PoemBatches, PoemsAlike, Script, Verse, read_corpus
@@ -58,9 +58,9 @@ class Settings:
     """Of the discriminator alone, before the game."""
     adversarial_steps: int = 1000
     """Of the game; 0 leaves the poet as likelihood made it."""
-    adversarial_batch: int = 64
+    adversarial_batch: int = 32
     adversarial_rate: float = 3e-5
-    discriminator_rate: float = 1e-3
+    discriminator_rate: float = 1e-4
     discount: float = 0.9
     """Of rewards further on in the poem."""
     anchor: float = 1.0
@@ -133,7 +133,7 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
 
 def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
     generator = poet.generator
-    discriminator = StepwiseDiscriminator(StepwiseConfig(len(poet.script.vocabulary)))
+    discriminator = ReadingDiscriminator(generator)
     phases = against_readers(
         generator,
         torch.optim.Adam(generator.parameters(), settings.adversarial_rate, betas=(0.5, 0.98)),

@@ -54,7 +54,7 @@ PRESETS = {
     "paper": Preset(PAPER, batch=400, references=400, learning_rate=2e-4, steps=14_200),
     # For a core of a CPU: small batches, a rate that falls early, and averaged weights, since RMSprop's steps do not
     # shorten by themselves and keep the noise of small batches.
-    "reduced": Preset(REDUCED, batch=4, references=4, learning_rate=1e-3, steps=7000, fall=0.7, ema=0.998),
+    "reduced": Preset(REDUCED, batch=4, references=4, learning_rate=1e-3, steps=14_000, fall=0.7, ema=0.998),
 }
 
 # Additive noise alone, as in VoiceBank-DEMAND: SEGAN was not made for rooms, telephones, codecs and all levels.

@@ -7,6 +7,7 @@ generated sequences are to be padded in the same way.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seqgan.checkpoint import SavedModel
+
+from .networks import Generator
 
 
 class Discriminator(SavedModel):
@@ -151,6 +154,28 @@ class StepwiseDiscriminator(Discriminator):
         """tokens: (batch, time) -> the score of each token after those before it, (batch, time)"""
         states, _ = self.gru(self.dropout(self.embedding(tokens)))
         return self.output(self.dropout(states))[..., 0]
+
+
+class ReadingDiscriminator(nn.Module):
+    """A score for every prefix, by a copy of a trained generator and one layer on its features.
+
+    It knows the language when it begins; one that begins from nothing must learn it first, from the game alone.
+    """
+
+    def __init__(self, generator: Generator, dropout: float = 0.25):
+        super().__init__()
+        self.reader = copy.deepcopy(generator)
+        self.dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            features, _ = generator(generator.start(1))
+        self.output = nn.Linear(features.shape[-1], 1)
+
+    score = Discriminator.score
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: (batch, time) -> the score of each token after those before it, (batch, time)"""
+        features, _ = self.reader(torch.cat([self.reader.start(len(tokens)), tokens], 1))
+        return self.output(self.dropout(features[:, 1:]))[..., 0]
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def build_parser() -> Parser:
     )  # fmt: skip
     script.add_argument("--traditional", dest="script", action="store_const", const="traditional", help="traditional")
     add("--show-tones", action="store_true", help="level (平) or oblique (仄) beside every line, 中 for either")
-    add("--temperature", type=float, default=0.8, metavar="T", help="lower is safer, higher bolder; default: 0.8")
+    add("--temperature", type=float, default=0.65, metavar="T", help="lower is safer, higher bolder; default: 0.65")
     add("--model", default="poet", metavar="MODEL", help="a .safetensors file or folder; default: the bundled one")
     add("--json", action="store_true", help="a list of objects: title, form, lines, tones, rhyme")
     parser.add_common()

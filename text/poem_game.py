@@ -13,7 +13,7 @@ from seqgan.policy import LeaveOneOut, reinforce, returns
 from seqgan.rollout import play
 from seqgan.training import Phase, Turn
 
-from .discriminators import StepwiseDiscriminator
+from .discriminators import ReadingDiscriminator, StepwiseDiscriminator
 from .networks import Generator, without_dropout
 from .poems import Script, Verse, verse_mask
 from .sampling import Sampler
@@ -38,7 +38,7 @@ def likelihood(
 def against_readers(
     generator: Generator,
     optimizer: torch.optim.Optimizer,
-    discriminator: StepwiseDiscriminator,
+    discriminator: StepwiseDiscriminator | ReadingDiscriminator,
     discriminator_optimizer: torch.optim.Optimizer,
     *,
     discount: float = 0.9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ SCRIPTS = ("simplified", "traditional")
 LONGEST_OWN_TITLE = 8
 LONGEST = 80  # tokens of a poem whose form is not held
 # Chosen on validation titles, see the model card.
-SAMPLING = Sampling(temperature=0.8)
+SAMPLING = Sampling(temperature=0.65)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class Poet:
         for size in sorted(set(map(len, titles))):  # prompts of one length are one batch
             places = [i for i, own in enumerate(titles) if len(own) == size]
             prompts = [self.script.prompt(shape, titles[i]) for i in places]
-            for i, ids in zip(places, self.write(prompts, length, mask, sampling, random), strict=True):
+            room = getattr(self.generator.config, "length", math.inf) - len(prompts[0])  # an LSTM reads on for ever
+            for i, ids in zip(places, self.write(prompts, min(length, room), mask, sampling, random), strict=True):
                 poems[i] = self.poem(titles[i], form, ids, script)
         return [poems[i] for i in range(count)]
 

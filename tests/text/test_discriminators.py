@@ -9,12 +9,14 @@ from seqgan.text.discriminators import (
     AttentiveConfig,
     CNNConfig,
     CNNDiscriminator,
+    ReadingDiscriminator,
     RecurrentConfig,
     RecurrentDiscriminator,
     StepwiseConfig,
     StepwiseDiscriminator,
     TransformerDiscriminator,
 )
+from seqgan.text.networks import LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 
 VOCABULARY, TIME = 9, 6
 
@@ -162,9 +164,16 @@ def test_sequences_of_the_wrong_length():
         small("attentive")(some_tokens(time=7))
 
 
-def test_the_stepwise_one_scores_every_prefix():
+@pytest.mark.parametrize("kind", ["stepwise", "a copy of an LSTM", "a copy of a transformer"])
+def test_every_prefix_is_scored(kind):
     torch.manual_seed(0)
-    model, tokens = StepwiseDiscriminator(StepwiseConfig(VOCABULARY, 5, 4)).eval(), some_tokens(5)
+    if kind == "stepwise":
+        model = StepwiseDiscriminator(StepwiseConfig(VOCABULARY, 5, 4))
+    elif kind == "a copy of an LSTM":
+        model = ReadingDiscriminator(LSTMGenerator(LSTMConfig(VOCABULARY, 5, 4)))
+    else:
+        model = ReadingDiscriminator(TransformerGenerator(TransformerConfig(VOCABULARY, 8, 2, 2, length=TIME + 1)))
+    model, tokens = model.eval(), some_tokens(5)
     scores = model.score(tokens, rows=2)
     assert scores.shape == tokens.shape and scores.std() > 0
     changed = tokens.clone()

@@ -113,3 +113,27 @@ def test_help_answers_at_once():
         return time.monotonic() - began
 
     assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_the_poet_of_the_package_keeps_the_rules():
+    """Of the form asked for, rhymed, regulated to the letter but for a few, on the title; and not by heart."""
+    found = run("春望", "--form", "wulv", "--count", "20", "--seed", "1", "--json")
+    assert found.returncode == 0, found.stderr
+    poems = json.loads(found.stdout)
+    scores = [score(poem["lines"], FORMS["wulv"]) for poem in poems]
+    assert len(poems) == 20 and all(value.shape and value.rhyme for value in scores)
+    assert sum(value.regulated for value in scores) >= 16
+    assert len({line for poem in poems for line in poem["lines"]}) > 150, "of 160 lines"
+
+
+def test_three_poems_take_little_longer_than_importing_torch():
+    """CPU time, which other processes hardly disturb."""
+
+    def seconds(*command) -> float:
+        before = os.times()
+        subprocess.run(command, check=True, capture_output=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    own = min(seconds(COMMAND, "春望", "--count", "3", "--seed", "1") for _ in range(3))
+    assert own <= 2.0 * min(seconds(sys.executable, "-c", "import torch") for _ in range(3))

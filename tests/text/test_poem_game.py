@@ -1,8 +1,9 @@
 """The game of poets and readers, on four poems."""
 
+import pytest
 import torch
 
-from seqgan.text.discriminators import StepwiseConfig, StepwiseDiscriminator
+from seqgan.text.discriminators import ReadingDiscriminator, StepwiseConfig, StepwiseDiscriminator
 from seqgan.text.meter import split_lines
 from seqgan.text.networks import TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, compose, perplexity
@@ -44,16 +45,20 @@ def test_what_is_composed_is_the_network_s_own():
     assert (shares - expected).abs().max() < 4 * (expected.max() / 2000) ** 0.5
 
 
-def game(anchor):
+def game(anchor, reading=False):
     generator = network()
-    discriminator = StepwiseDiscriminator(StepwiseConfig(len(SCRIPT.vocabulary), 16, 32))
+    if reading:
+        discriminator = ReadingDiscriminator(generator)
+    else:
+        discriminator = StepwiseDiscriminator(StepwiseConfig(len(SCRIPT.vocabulary), 16, 32))
     optimizers = [torch.optim.Adam(player.parameters(), 1e-2) for player in (generator, discriminator)]
     phases = against_readers(generator, optimizers[0], discriminator, optimizers[1], anchor=anchor)
     return generator, discriminator, phases, PoemsAlike(SCRIPT, VERSES, batch=16)
 
 
-def test_the_reader_is_taught_alone_and_then_the_poet_by_the_reader(tmp_path):
-    generator, discriminator, (reader, writer), data = game(anchor=0)
+@pytest.mark.parametrize("reading", [False, True])
+def test_the_reader_is_taught_alone_and_then_the_poet_by_the_reader(reading, tmp_path):
+    generator, discriminator, (reader, writer), data = game(anchor=0, reading=reading)
     prompt = torch.tensor([SCRIPT.prompt("wujue", "春")] * 64)
 
     def opinion():

@@ -102,6 +102,14 @@ def test_rules_apart():
     assert not any(score(p.lines, FORMS["qijue"]).shape for p in free)
 
 
+def test_without_rules_a_poem_ends_with_what_the_model_can_read():
+    model = poet()
+    longest = model.generator.config.length
+    for title in ("春", "春" * 16):
+        (free,) = model(title, seed=1, rules=())
+        assert 0 < len("".join(free.lines)) < longest
+
+
 def test_a_line_is_not_repeated():
     rules = VerseRules(SCRIPT, FORMS["wujue"], ("form",))
     line, mark = SCRIPT.vocabulary.encode("白日依山盡"), SCRIPT.vocabulary.encode("，")
