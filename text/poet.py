@@ -26,7 +26,7 @@ FORMAT = "seqgan.text.poet/1"
 SCRIPTS = ("simplified", "traditional")
 LONGEST_OWN_TITLE = 8
 LONGEST = 80  # tokens of a poem whose form is not held
-# Chosen on validation titles, see the model card.
+# Chosen by reading poems at 0.5 (words return), 0.65 and 0.8 (lines lose their sense).
 SAMPLING = Sampling(temperature=0.65)
 
 
