@@ -7,8 +7,9 @@
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
 caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Interrupted
 anywhere, the same command goes on. The run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and
-`scores.json`: the share of pictures in which a classifier sees the label that was asked for; with captions and
-categories, of held-out captions the recall of the right category, averaged over the categories, and what chance gives.
+`scores.json`: the share of pictures in which a classifier sees the label that was asked for, and distances and coverage
+by its features; with captions and categories, of held-out captions the recall of the right category, averaged over the
+categories, and what chance gives.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from seqgan.image.data import (
     with_captions,
     write_png,
 )
-from seqgan.image.metrics import Classifier, in_parts, train_classifier
+from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
@@ -139,7 +140,8 @@ def main(settings: Settings) -> None:
     with average.applied():
         scores = material.judge(generator.eval())
     write_json(folder / "scores.json", scores)
-    draw_run(folder, {f"validation/{name}": name for name in scores})
+    shares = [name for name in scores if name not in ("frechet", "kernel", "density")]
+    draw_run(folder, {f"validation/{name}": name for name in shares})
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
@@ -150,9 +152,13 @@ def labelled(settings: Settings, size: int) -> Material:
     classes = int(images.labels.max()) + 1
     classifier = train_classifier(images, settings.run, settings.classifier_steps, seed=settings.seed)
     asked = torch.arange(classes).repeat(100)
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[: len(asked)]
 
     def judge(generator: Generator) -> dict[str, float]:
-        return {"obeyed": accuracy(classifier, draw(generator, asked, seed=0), asked)}
+        pictures = draw(generator, asked, seed=0)
+        # One picture of each label would be obedient, too: recall and coverage tell how much of the data is there.
+        found = compare(classifier.features, images.pixels[chosen].to(pictures.device), pictures)
+        return {"obeyed": accuracy(classifier, pictures, asked)} | found
 
     return Material(images, (), classes, judge, torch.arange(classes).repeat_interleave(10))
 

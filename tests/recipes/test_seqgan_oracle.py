@@ -65,7 +65,7 @@ def test_every_system_and_the_table_of_all(recipe, tmp_path, capsys):
             assert len(evaluations(runs[-1], "adversarial")) == 2
             assert (runs[-1] / "samples" / "adversarial-000002.txt").read_text().count("\n") == 20
     game = evaluations(tmp_path / "seqgan", "adversarial")
-    assert 0 <= game[0]["held_out_accuracy"] <= 1
+    assert 0 <= game[0]["held_out_area"] <= 1
     assert game != evaluations(tmp_path / "constant", "adversarial")
 
     capsys.readouterr()
