@@ -99,6 +99,19 @@ def test_models_that_cannot_draw_it(kind, message, models, tmp_path, monkeypatch
     assert not (tmp_path / "heart.png").exists()
 
 
+def test_the_digits_of_the_package_are_read_as_such_and_differ(tmp_path):
+    model = LabelToImage.from_pretrained()
+    asked = [label for label in range(10) for _ in range(20)]
+    pictures = model(asked, seed=1).float()
+    means = torch.stack([part.mean(0) for part in pictures.split(20)])
+    nearest = torch.cdist(pictures.flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == torch.tensor(asked)).float().mean() > 0.9, "kinds that can be told apart"
+    within = torch.stack([part.std(0).mean() for part in pictures.split(20)])
+    assert within.min() > 15, "of 255: no digit is always the same picture"
+    found = run(tmp_path, "--digits", "0-9", "--count", "2", "--seed", "1")
+    assert found.returncode == 0 and (tmp_path / "0123456789.png").exists(), found.stderr
+
+
 def test_library(models):
     digits, words = LabelToImage.from_pretrained(models["digits"]), TextToImage.from_pretrained(models["words"])
     pictures = digits([7, 7, 1], seed=3)
