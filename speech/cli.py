@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from seqgan import __version__
+from seqgan.command import Parser, call
 
 from .plan import Failure, Task, UsageError, plan
-from .work import Done, ModelError, Progress, Settings, work
+from .work import Done, Progress, Settings, work
 
 LONG = 30  # seconds of audio from which on a single recording gets a progress bar
 
@@ -35,29 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One thread for numpy's matrix products: they are small, and idle threads of theirs would spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        tasks, failures = plan(args.inputs, args.output, args.overwrite)
-        check_streams(tasks, args.plot)
+
+    def enhance() -> int:
+        try:
+            tasks, failures = plan(args.inputs, args.output, args.overwrite)
+            check_streams(tasks, args.plot)
+        except UsageError as error:
+            parser.error(str(error))
         return run(args, tasks, failures)
-    except UsageError as error:
-        parser.error(str(error))
-    except ModelError as error:
-        print(f"enhance: {error}", file=sys.stderr)
-    except BrokenPipeError:  # standard output is closed; python would try to flush it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("enhance: interrupted", file=sys.stderr)
-        return 130
-    return 1
+
+    return call(parser.prog, enhance, args.debug)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="enhance",
-        description="Removes noise from recordings of speech. Sample rate, channels, length and format are kept.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def build_parser() -> Parser:
+    description = "Removes noise from recordings of speech. Sample rate, channels, length and format are kept."
+    parser = Parser("enhance", description, EXAMPLES)
     add = parser.add_argument
     add(
         "inputs",
@@ -95,12 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--report", action="store_true", help="tell SNR, level and DNSMOS before and after (on standard error)")
     add("--overwrite", action="store_true", help="replace outputs that exist")
-    add("--debug", action="store_true", help="show where an error came from")
-    add("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_common()
     return parser
 
 
-def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def check(parser: Parser, args: argparse.Namespace) -> None:
     """Ends with exit code 2 where an option's value cannot be meant."""
     if not 0 <= args.strength <= 1:
         parser.error(f"--strength {args.strength:g}: a number from 0 to 1")

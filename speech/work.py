@@ -56,7 +56,7 @@ class Done:
     report: str = ""
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """The model cannot be loaded, so that nothing can be enhanced."""
 
 
