@@ -7,8 +7,8 @@
 
 DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrupted anywhere, the same command goes on.
 The run's folder then holds `generator.safetensors`, `discriminator.safetensors`, grids of samples over time,
-`curves.png` and, where the data have labels, `scores.json`: distances and coverage by the features of a classifier of
-these labels.
+`curves.png` and, where the data have labels, `scores.json`: by a classifier of these labels, how many of them are among
+the generated pictures and how unevenly (KL, nats), and distances and coverage by its features.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Literal
 import torch
 
 from seqgan.checkpoint import write_json
+from seqgan.coverage import label_modes
 from seqgan.figures import draw_curves, new_figure, read_metrics, save_figure
 from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, phases
-from seqgan.image.metrics import Classifier, compare, train_classifier
+from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
 from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
@@ -161,18 +162,23 @@ def judge(model: GAN, classifier: Classifier, images: Images, seed: int, number:
     number = min(number, len(images))
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:number]
     device = next(classifier.parameters()).device
-    return compare(classifier.features, images.pixels[chosen].to(device), model(number, seed=seed).to(device))
+    pictures = model(number, seed=seed).to(device)
+    labels = in_parts(classifier, pictures).argmax(1)
+    found = label_modes(labels.cpu(), classifier.config.classes, images.labels)
+    scores = compare(classifier.features, images.pixels[chosen].to(device), pictures)
+    return {"modes": found.captured, "kl": found.kl} | scores
 
 
 def draw(path: Path, runs: dict[str, Path]) -> None:
     """How the game went, and the last samples of each run."""
-    figure = new_figure(16, 4 + 4 * (len(runs) > 1))
-    axes = figure.subplots(1 + (len(runs) > 1), 4, squeeze=False)
+    figure = new_figure(20, 4 + 4 * (len(runs) > 1))
+    axes = figure.subplots(1 + (len(runs) > 1), 5, squeeze=False)
     panels = {
         "losses": {"discriminator/game": "D", "generator/game": "G"},
         "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
         "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
         "Fréchet distance of features": {"validation/frechet": ""},
+        "what of the data is there": {"validation/recall": "recall", "validation/coverage": "coverage"},
     }
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         draw_curves(axis, runs, names, title)

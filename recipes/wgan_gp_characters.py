@@ -91,6 +91,8 @@ class Settings:
     evaluate_every: int = 100
     checkpoint_every: int = 100
     seed: int = 0
+    precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision, but for the penalty; faster where the processor has it."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     compare: tuple[Path, ...] = ()
@@ -140,6 +142,7 @@ def train(settings: Settings) -> None:
         folder,
         every={settings.evaluate_every: evaluate} | ({steps: evaluate} if steps % settings.evaluate_every else {}),
         seed=settings.seed,
+        precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
     )
 

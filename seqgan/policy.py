@@ -125,6 +125,16 @@ class LeaveOneOut(NoBaseline):
         return torch.where(others > 0, (returns.sum(0) - returns) / others.clamp_min(1), 0.0)
 
 
+class Preceding(LeaveOneOut):
+    """Where returns are Q from rollouts, the Q of the choice before: what the situation was worth in which this one was
+    made, found without a critic (Kazemnejad et al. 2024, "VinePPO", arXiv:2410.01679). What is left is the choice's own
+    merit. The first choices of a batch are judged by each other's."""
+
+    def __call__(self, features: Tensor, returns: Tensor, mask: Tensor | None = None) -> Tensor:
+        first = super().__call__(features[:, :1], returns[:, :1], None if mask is None else mask[:, :1])
+        return torch.cat([first, returns[:, :-1].detach()], 1)
+
+
 class LearnedValue(nn.Module):
     """V of a situation from the policy's features there: a critic, and as a baseline one that is trained on returns."""
 

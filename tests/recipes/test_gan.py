@@ -25,7 +25,8 @@ def test_digits(tmp_path):
     again = run(*options, "150")
     assert again.returncode == 0 and "goes on at step 10" in again.stderr, again.stderr
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert scores["frechet"] < 0.8 * early and set(scores) >= {"kernel", "precision", "recall", "coverage"}
+    assert scores["frechet"] < 0.8 * early and set(scores) >= {"kernel", "precision", "recall", "coverage", "kl"}
+    assert 1 < scores["modes"] <= 10
     assert scores["frechet"] > 0
     assert read_images(tmp_path / "run" / "samples", 64).names == tuple(
         f"step000{n:03}.png" for n in (10, 50, 100, 150)
