@@ -103,7 +103,7 @@ PRESETS = {
         ),
         pairs=160, discriminator_rate=1e-3, weight_decay=1.0, l2=0.005,
         discriminator_epochs=8, epochs_per_step=0.1, renew=0.05,
-        steps=150, batch=5120, rollouts=0, generator_rate=0.001, baseline="average", evaluate_every=10,
+        steps=300, batch=5120, rollouts=0, generator_rate=0.001, baseline="average", evaluate_every=10,
     ),
 }  # fmt: skip
 

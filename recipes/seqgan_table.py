@@ -29,6 +29,15 @@ GAPS = ("gap to temperature", "gap to best epoch's", "gap to constant reward")
 PAPER = {"mle": 9.038, "scheduled-sampling": 8.985, "pg-bleu": 8.946, "seqgan": 8.736}  # table 1, lengths of 20
 SYSTEMS = ("mle", "scheduled-sampling", "constant", "pg-bleu", "seqgan")
 GAMES = SYSTEMS[2:]
+LIKELIHOOD = ("mle_epochs", "mle_evaluate")
+GAME = ("steps", "batch", "generator_rate", "evaluate_every")
+# What of its schedule a system heeds; all of it where it is not named here.
+HEEDED = {
+    "mle": LIKELIHOOD,
+    "scheduled-sampling": (*LIKELIHOOD, "truth_fall"),
+    "constant": (*LIKELIHOOD, *GAME),
+    "pg-bleu": (*LIKELIHOOD, *GAME, "rollouts", "baseline"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,12 @@ class Run:
     @property
     def system(self) -> str:
         return self.config["system"]
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """What this system heeds of it."""
+        whole = self.config["schedule"]
+        return {name: whole[name] for name in HEEDED.get(self.system, whole)}
 
     @cached_property
     def points(self) -> list[Point]:
@@ -99,14 +114,14 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs that differ in the seed only, by the system's name, and by what differs where a system has several."""
 
     def key(run: Run) -> tuple[int, str]:
-        return SYSTEMS.index(run.system), json.dumps(run.config["schedule"])
+        return SYSTEMS.index(run.system), json.dumps(run.schedule)
 
     groups = [list(group) for _, group in groupby(sorted(runs, key=key), key)]
     named = {}
     for group in groups:
-        schedules = [other[0].config["schedule"] for other in groups if other[0].system == group[0].system]
+        schedules = [other[0].schedule for other in groups if other[0].system == group[0].system]
         differing = [name for name in schedules[0] if any(each[name] != schedules[0][name] for each in schedules)]
-        settings = [f"{name} {group[0].config['schedule'][name]}" for name in differing]
+        settings = [f"{name} {group[0].schedule[name]}" for name in differing]
         named[", ".join([group[0].system, *settings])] = group
     return named
 
@@ -167,13 +182,12 @@ def draw(path: Path, groups: Mapping[str, Sequence[Run]], curves: Mapping[tuple[
     figure = new_figure(15, 6.5)
     plane, gaps = figure.subplots(1, 2)
     for gap, style in zip(GAPS[:2], ("--", ":"), strict=True):
-        for seed, name in curves:
-            if name == gap:
-                points = curves[seed, name].points
-                label = f"mle, {'end' if gap == GAPS[0] else 'best epoch'}, by temperature"
-                line(plane, points, "nll_oracle", color="grey", linestyle=style, label=label)
-                for point in points:
-                    plane.annotate(f"{point['temperature']:g}", (point["nll_gen"], point["nll_oracle"]), fontsize=7)
+        own = [curve.points for (_, name), curve in curves.items() if name == gap]
+        for points in own:
+            label = f"mle, {'end' if gap == GAPS[0] else 'best epoch'}, by temperature"
+            line(plane, points, "nll_oracle", color="grey", linestyle=style, label=label)
+        for point in own[0] if own else []:  # those of the other seeds lie close by
+            plane.annotate(f"{point['temperature']:g}", (point["nll_gen"], point["nll_oracle"]), fontsize=7)
     for color, (name, group) in enumerate(groups.items()):
         for run in group:
             look = {"color": f"C{color}", "marker": ".", "markersize": 4, "label": name}

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,9 @@ def test_every_system_and_the_table_of_all(recipe, tmp_path, capsys):
     runs = [start]
     for system in ("scheduled-sampling", "constant", "pg-bleu", "seqgan"):
         begins = {} if system == "scheduled-sampling" else {"start": start}
+        baseline = "preceding" if system == "pg-bleu" else None
         runs.append(tmp_path / system)
-        recipe.main(settings(recipe, runs[-1], system=system, **begins))
+        recipe.main(settings(recipe, runs[-1], system=system, baseline=baseline, **begins))
         if begins:
             assert evaluations(runs[-1], "mle") == [likelihood], "the start's own"
             assert len(evaluations(runs[-1], "adversarial")) == 2
@@ -77,6 +79,21 @@ def test_every_system_and_the_table_of_all(recipe, tmp_path, capsys):
     assert {"the oracle itself", "trigram, Kneser-Ney", "mle, end, temperature 0.7", "pg-bleu"} <= rows.keys()
     assert rows["seqgan"][1] == "8.736" and float(rows["seqgan"][3]) == pytest.approx(game[-1]["nll_oracle"], abs=6e-4)
     assert float(rows["mle"][6]) == pytest.approx(0, abs=1e-3), "likelihood lies on its own curve"
+
+
+def test_runs_that_differ_in_what_they_do_not_heed_are_one_row(recipe, tmp_path):
+    from seqgan_table import Run, grouped
+
+    runs = []
+    for system in ("mle", "constant", "seqgan"):
+        for rollouts in (0, 4):
+            schedule = asdict(replace(recipe.PRESETS["reduced"], rollouts=rollouts))
+            folder = tmp_path / f"{system}{rollouts}"
+            folder.mkdir()
+            (folder / "config.json").write_text(json.dumps({"system": system, "seed": rollouts, "schedule": schedule}))
+            runs.append(Run(folder))
+    assert list(map(len, grouped(runs).values())) == [2, 2, 1, 1]
+    assert list(grouped(runs)) == ["mle", "constant", "seqgan, rollouts 0", "seqgan, rollouts 4"]
 
 
 def test_two_steps_are_one_and_one(recipe, tmp_path):
