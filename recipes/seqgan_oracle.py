@@ -161,6 +161,10 @@ def main(settings: Settings) -> None:
 def train(settings: Settings) -> None:
     if settings.sequences < max(2 * BATCH, settings.schedule.pairs):
         raise ValueError(f"{settings.sequences} sequences are too few for a batch and as many to compare with")
+    if settings.schedule.baseline == "preceding" and not settings.schedule.rollouts:
+        raise ValueError(
+            "--baseline preceding needs --rollouts: without them all choices of a sequence are worth the same"
+        )
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
     if settings.start is not None:
         adopt(settings.start, settings.run, config)

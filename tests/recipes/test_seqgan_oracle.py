@@ -146,3 +146,9 @@ def test_as_a_command(tmp_path):
     result = subprocess.run([*command, "--run", str(tmp_path)], capture_output=True, text=True, timeout=200)
     assert result.returncode == 1 and "nothing" in result.stderr and result.stdout == ""
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_baseline_that_would_cancel_all_rewards(recipe, tmp_path):
+    with pytest.raises(ValueError, match="needs --rollouts"):
+        recipe.main(settings(recipe, tmp_path / "run", rollouts=0, baseline="preceding"))
+    assert not (tmp_path / "run").exists()
