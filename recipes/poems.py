@@ -21,12 +21,15 @@ from typing import Literal
 import torch
 
 from seqgan.checkpoint import write_json, write_text
+from seqgan.figures import new_figure, save_figure
 from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
 from seqgan.text.discriminators import ReadingDiscriminator
+from seqgan.text.meter import FORMS, Form
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, likelihood, perplexity
 from seqgan.text.poems import PoemBatches, PoemsAlike, Script, Verse, read_corpus
 from seqgan.text.poet import Poet
+from seqgan.text.relations import KINDS, RelationDiscriminator
 from seqgan.text.vocabulary import START
 from seqgan.training import EMA, fit
 
@@ -54,14 +57,18 @@ class Settings:
     decay: float = 0.5
     """The last share of the steps, over which the learning rate falls to a hundredth along a cosine."""
     ema: float = 0.998
+    discriminator: Literal["relations", "reading"] = "relations"
+    """Who judges in the game: one that hears which characters of a poem are the same, rhyme, or agree in tone, or one
+    that begins as a copy of the poet and reads everything, the title too."""
     discriminator_steps: int = 300
     """Of the discriminator alone, before the game."""
     adversarial_steps: int = 1000
     """Of the game; 0 leaves the poet as likelihood made it."""
-    adversarial_batch: int = 32
+    adversarial_batch: int = 64
     adversarial_rate: float = 3e-5
-    discriminator_rate: float = 1e-4
-    discount: float = 0.9
+    discriminator_rate: float | None = None
+    """By default 2e-3, and 1e-4 of one that reads."""
+    discount: float = 0.25
     """Of rewards further on in the poem."""
     anchor: float = 1.0
     """Weight of the likelihood of real poems in the game."""
@@ -133,12 +140,15 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
 
 def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
     generator = poet.generator
-    discriminator = ReadingDiscriminator(generator)
+    if settings.discriminator == "reading":
+        discriminator, rate = ReadingDiscriminator(generator), settings.discriminator_rate or 1e-4
+    else:
+        discriminator, rate = RelationDiscriminator(poet.script, FORMS.values()), settings.discriminator_rate or 2e-3
     phases = against_readers(
         generator,
         torch.optim.Adam(generator.parameters(), settings.adversarial_rate, betas=(0.5, 0.98)),
         discriminator,
-        torch.optim.Adam(discriminator.parameters(), settings.discriminator_rate, betas=(0.5, 0.98)),
+        torch.optim.Adam(discriminator.parameters(), rate, betas=(0.5, 0.98)),
         discount=settings.discount,
         anchor=settings.anchor,
     )
@@ -146,6 +156,8 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
     def evaluate(step: int) -> dict[str, float]:
         poet.save(settings.run / "adversarial.safetensors")
         write_samples(poet, settings.run / "samples", f"adversarial{step:06}")
+        if settings.discriminator == "relations":
+            draw_relations(discriminator, settings.run / "relations.png")
         return {"validation/perplexity": perplexity(generator, poet.script, valid)}
 
     data = PoemsAlike(poet.script, training, settings.adversarial_batch, settings.seed)
@@ -161,6 +173,21 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
         ema=EMA(generator, settings.ema),
         **options,
     )
+
+
+def draw_relations(discriminator: RelationDiscriminator, path: Path, form: Form = FORMS["qijue"]) -> None:
+    """What the linear part of the discriminator has found: each place of a form to each before it."""
+    length, period = form.lines * (form.width + 1), form.width + 1
+    figure = new_figure(13, 4.5)
+    for axes, kind in zip(figure.subplots(1, 3), KINDS, strict=True):
+        found = discriminator.places[str(length)].weights(kind).cpu()
+        most = float(found.abs().max()) or 1.0
+        axes.imshow(found, cmap="RdBu", vmin=-most, vmax=most)
+        axes.set(title="same character" if kind == "same" else f"same {kind}", xlabel="earlier place", ylabel="place")
+        ends = [line * period + form.width - 1 for line in range(form.lines)]
+        axes.set(xticks=ends, yticks=ends, xticklabels=range(1, form.lines + 1), yticklabels=range(1, form.lines + 1))
+    figure.suptitle(f"{form.name}: blue is real, red is generated; ticks are line ends")
+    save_figure(figure, path)
 
 
 def write_samples(poet: Poet, folder: Path, name: str) -> None:

@@ -141,6 +141,7 @@ class StepwiseDiscriminator(Discriminator):
     section 4.2). A policy gradient then has a reward for every token, and needs no rollouts."""
 
     CONFIG, FORMAT = StepwiseConfig, "seqgan.text.stepwise/1"
+    reads_titles = True  # what stands before a poem, see `seqgan.text.poem_game`
 
     def __init__(self, config: StepwiseConfig = StepwiseConfig()):
         super().__init__()
@@ -161,6 +162,8 @@ class ReadingDiscriminator(nn.Module):
 
     It knows the language when it begins; one that begins from nothing must learn it first, from the game alone.
     """
+
+    reads_titles = True
 
     def __init__(self, generator: Generator, dropout: float = 0.25):
         super().__init__()

@@ -16,7 +16,8 @@ from seqgan.training import Phase, Turn
 from .discriminators import ReadingDiscriminator, StepwiseDiscriminator
 from .networks import Generator, without_dropout
 from .poems import Script, Verse, verse_mask
-from .sampling import Sampler
+from .relations import RelationDiscriminator
+from .sampling import Sampler, Sampling
 from .vocabulary import PAD, to_batch
 
 
@@ -38,7 +39,7 @@ def likelihood(
 def against_readers(
     generator: Generator,
     optimizer: torch.optim.Optimizer,
-    discriminator: StepwiseDiscriminator | ReadingDiscriminator,
+    discriminator: RelationDiscriminator | StepwiseDiscriminator | ReadingDiscriminator,
     discriminator_optimizer: torch.optim.Optimizer,
     *,
     discount: float = 0.9,
@@ -48,9 +49,9 @@ def against_readers(
     """The game: the poet writes on real titles, and at every character the discriminator says whether it is a poet's.
 
     Rewards are as in ScratchGAN (d'Autume et al. 2019, section 4.2), 2 D - 1 of every character, and each choice
-    answers for those that follow, fading by `discount`. A real poem on another poem's title is told apart too, as the
-    mismatched pairs of Reed et al. 2016, so that the title counts. anchor: weight of the likelihood of real poems,
-    which keeps what the discriminator does not look at.
+    answers for those that follow, fading by `discount`. A discriminator that reads titles is shown real poems on other
+    poems' titles too, as the mismatched pairs of Reed et al. 2016, so that the title counts. anchor: weight of the
+    likelihood of real poems, which keeps what the discriminator does not look at.
 
     A batch is one of `PoemsAlike`. The poet writes by no rules; masks are for decoding. The first phase, alone, trains
     the discriminator.
@@ -64,13 +65,16 @@ def against_readers(
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         prompt, real = turn.batch["prompt"], turn.batch["poem"]
-        rows = [torch.cat(pair, 1) for pair in ((prompt, real), (prompt, own(turn)), (prompt.roll(1, 0), real))]
-        real, fake, stranger = discriminator(torch.cat(rows))[:, prompt.shape[1] :].chunk(3)
-        turn.log("accuracy", ((real[:, -1] > 0).float().mean() + (fake[:, -1] <= 0).float().mean()) / 2)
-        return {
-            "adversary": 0.5 * objective.discriminator(real, fake),
-            "title": 0.5 * objective.discriminator(real, stranger),
-        }
+        pairs = [(prompt, real), (prompt, own(turn))]
+        if discriminator.reads_titles:
+            pairs.append((prompt.roll(1, 0), real))
+        rows = torch.cat([torch.cat(pair, 1) for pair in pairs])
+        real, fake, *stranger = discriminator(rows)[:, prompt.shape[1] :].split(len(prompt))
+        turn.log("pairs", (real.mean(1)[:, None] > fake.mean(1)).float().mean())
+        losses = {"adversary": objective.discriminator(real, fake)}
+        if stranger:
+            losses["title"] = objective.discriminator(real, *stranger)
+        return {name: loss / len(losses) for name, loss in losses.items()}
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         prompt, real, written = turn.batch["prompt"], turn.batch["poem"], own(turn)
@@ -92,11 +96,14 @@ def against_readers(
 
 
 @torch.no_grad()
-def compose(generator: Generator, prompt: Tensor, length: int, random: torch.Generator) -> Tensor:
+def compose(
+    generator: Generator, prompt: Tensor, length: int, random: torch.Generator, sampling: Sampling | None = None
+) -> Tensor:
     """What the network itself writes after prompts (batch, prompt time), by no rule: (batch, length)."""
+    sampler = Sampler(generator.logits, random, sampling or Sampling())
     with without_dropout(generator):
         start = torch.cat([generator.start(len(prompt)), prompt], 1)
-        return play(generator, start, length, Sampler(generator.logits, random), keep=False).tokens
+        return play(generator, start, length, sampler, keep=False).tokens
 
 
 @torch.no_grad()

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .meter import LEVEL, MARKS, OBLIQUE, Form, is_level, rhymes, templates, tones
+from .meter import MARKS, OBLIQUE, Form, is_level, rhymes, templates
 from .poems import Script
 
 RULES = ("form", "tone", "rhyme")
 LEAST_RHYMES = 16  # characters that a rhyme must have among the known ones; of fewer there is only the largest
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """How the characters of a script sound. What is no character of verse has no tone and no rhyme."""
+
+    names: tuple[str, ...]  # of the rhymes
+    rhymes: Tensor  # (vocabulary, rhyme) bool; a character may have several readings
+    tones: Tensor  # (2, vocabulary) bool: level, oblique, or both
+    alike: Tensor  # (vocabulary,) for every id the first of its variants, which are one character to the reader
+
+    @classmethod
+    def of(cls, script: Script, device: torch.device | str = "cpu") -> Sounds:
+        """Looked up in simplified script, which the tables cover best, and then in traditional."""
+        size, both = len(script.vocabulary), list(zip(script.traditional, script.simplified, strict=True))
+        readings = [rhymes().get(simple) or rhymes().get(character, frozenset()) for character, simple in both]
+        names = sorted({name for reading in readings for name in reading})
+        places = {name: i for i, name in enumerate(names)}
+        members = torch.zeros(size, len(names), dtype=torch.bool)
+        tone = torch.zeros(2, size, dtype=torch.bool)
+        for i, reading in enumerate(readings, script.first):
+            for name in reading:
+                members[i, places[name]] = True
+                tone[int(not is_level(name)), i] = True
+        alike = torch.arange(size)
+        for variants in script.alike.values():
+            alike[variants] = variants[0]
+        return cls(tuple(names), *(table.to(device) for table in (members, tone, alike)))
 
 
 class VerseRules:
@@ -38,28 +67,13 @@ class VerseRules:
         self.form, self.rules, self.given = form, rules, dict(given or {})
         self.size, self.period = len(script.vocabulary), form.width + 1
         self.marks = [script.vocabulary.ids[mark] for mark in MARKS]
-        # Tone and rhyme are looked up in simplified script, which the tables cover best, and in traditional.
-        both = list(zip(script.traditional, script.simplified, strict=True))
-        readings = [rhymes().get(simple) or rhymes().get(character, frozenset()) for character, simple in both]
-        kinds = [tones(simple) or tones(character) for character, simple in both]
+        sounds = Sounds.of(script, device)
+        self.tone, self.alike = sounds.tones, sounds.alike
         self.verse = torch.zeros(self.size, dtype=torch.bool, device=device)
         self.verse[script.first :] = True
-        self.tone = torch.zeros(2, self.size, dtype=torch.bool, device=device)
-        for i, kind in enumerate(kinds, script.first):
-            self.tone[0, i], self.tone[1, i] = LEVEL in kind, OBLIQUE in kind
-        # Variants of one character are one character to the reader: the first of them stands for all.
-        self.alike = torch.arange(self.size, device=device)
-        for variants in script.alike.values():
-            self.alike[variants] = variants[0]
-        names = sorted({name for reading in readings for name in reading if is_level(name)})
-        members = torch.zeros(len(names), self.size, dtype=torch.bool, device=device)
-        for i, reading in enumerate(readings, script.first):
-            for name in reading:
-                if is_level(name):
-                    members[names.index(name), i] = True
-        sizes = members.sum(1)
-        enough = sizes >= sizes.max().clamp_max(LEAST_RHYMES)
-        self.rhyme = members[enough].T.contiguous()  # (vocabulary, rhyme)
+        members = sounds.rhymes[:, [is_level(name) for name in sounds.names]]
+        sizes = members.sum(0)
+        self.rhyme = members[:, sizes >= sizes.max().clamp_max(LEAST_RHYMES)]  # (vocabulary, rhyme)
         # wanted[template, line, place]: 0 level, 1 oblique, -1 free
         self.patterns = templates(form)
         self.wanted = torch.full((len(self.patterns), form.lines, form.width), -1, device=device)

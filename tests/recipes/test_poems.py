@@ -35,12 +35,25 @@ def test_a_poet_learns_and_is_judged(tmp_path):
     assert Poet.from_pretrained(model)("登高", seed=1, rules=("form",))[0].title == "登高"
 
     game = ["--start", model, "--discriminator-steps", "3", "--adversarial-steps", "4", "--adversarial-batch", "4"]
-    played = run("poems.py", *options[:4], "--threads", "1", *game)
-    assert played.returncode == 0, played.stderr
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {"generator/policy", "generator/nll", "discriminator/title"} <= lines[-1].keys() | lines[-2].keys()
-    player = Poet.from_pretrained(tmp_path / "run" / "adversarial.safetensors")
-    assert player.generator.config == Poet.from_pretrained(model).generator.config
+    for discriminator, loss in (("reading", "title"), ("relations", "adversary")):
+        folder = tmp_path / discriminator
+        played = run("poems.py", *options[:2], *game, "--discriminator", discriminator, "--run", str(folder))
+        assert played.returncode == 0, played.stderr
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        losses = {"generator/policy", "generator/nll", f"discriminator/{loss}"}
+        assert losses <= lines[-1].keys() | lines[-2].keys()
+    assert (folder / "relations.png").read_bytes().startswith(b"\x89PNG")
+    player = str(folder / "adversarial.safetensors")
+    assert Poet.from_pretrained(player).generator.config == Poet.from_pretrained(model).generator.config
+
+    curves = ["--poets", model, player, "--temperatures", "0.5", "1", "--run", str(tmp_path / "curves")]
+    compared = run("compare_poets.py", *options[:2], *curves, "--threads", "1")
+    assert compared.returncode == 0, compared.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in compared.stdout.splitlines()]
+    assert [row[0] for row in rows[2:]] == ["real poems", "best", "best", "adversarial", "adversarial"]
+    assert rows[2][3] == rows[2][4] == "1.000" and float(rows[3][-1]) <= float(rows[4][-1])
+    assert (tmp_path / "curves" / "table.md").read_text() == compared.stdout
+    assert (tmp_path / "curves" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
     judged = run("evaluate_poems.py", *options[:2], "--model", model, "--forms", "wujue", "--threads", "1")
     assert judged.returncode == 0, judged.stderr
