@@ -3,6 +3,7 @@
     python recipes/enhancement.py --data DIR                        # base, with the metric discriminator
     python recipes/enhancement.py --data DIR --model small          # the causal one
     python recipes/enhancement.py --data DIR --adversary none       # the control: the same losses without an adversary
+    python recipes/enhancement.py --data DIR --adversary wave       # against judges that tell waves from recordings
     python recipes/enhancement.py --data DIR --init base            # go on from the shipped weights
 
 DIR holds either `clean/`, `noise/` and, if there are any, `rir/` (mixtures are made on the fly), or recorded pairs:
@@ -27,12 +28,36 @@ from seqgan.checkpoint import find_weights, load_weights, save_weights, write_js
 from seqgan.ema import EMA
 from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
-from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases
+from seqgan.speech.discriminators import WaveDiscriminator
+from seqgan.speech.enhancement import (
+    LossWeights,
+    MetricAdversary,
+    ScoreQueue,
+    WaveAdversary,
+    normalised_pesq,
+    phases,
+)
 from seqgan.speech.metrics import pesq, si_sdr, stoi
 from seqgan.speech.networks import BASE, SMALL, MaskGenerator, MetricDiscriminator
 from seqgan.speech.sources import Sources, ValidationPair, export, open_sources
 from seqgan.stream import Stream
 from seqgan.training import fit
+
+
+@dataclass(frozen=True)
+class WaveJudges:
+    """Of --adversary wave; a quarter of the papers' channels, for a CPU."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    """In samples, a judge for each; there may be none."""
+    windows: tuple[int, ...] = (256, 512, 1024)
+    """Of spectrograms, in samples, a judge for each; there may be none."""
+    channels: int = 8
+    """Of the first layers. The papers have 32."""
+    widest: int = 128
+    """The most channels of a layer. The papers have 1,024."""
+    crop: int | None = 8192
+    """Samples of each wave that they are shown. HiFi-GAN's segments have as many; None: all."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,9 @@ class Settings:
     """Steps over which the learning rates rise from zero."""
     decay: float = 0.3
     """The last share of the steps, over which they fall to a hundredth along a cosine."""
-    adversary: Literal["metric", "none"] = "metric"
+    adversary: Literal["metric", "wave", "none"] = "metric"
+    """Who judges: one that has learnt what PESQ says, or several that tell waves from recordings."""
+    wave: WaveJudges = field(default_factory=WaveJudges)
     scored: int = 3
     """Waves of a batch that the metric scores for the discriminator (PESQ of one takes about 50 ms)."""
     metric_workers: int = 1
@@ -107,23 +134,21 @@ def main(settings: Settings) -> None:
         generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     average = EMA(generator, settings.ema)
-    discriminator = discriminator_optimizer = queue = None
-    if settings.adversary == "metric":
-        discriminator = MetricDiscriminator()
+    adversary, queue = build_adversary(settings)
+    discriminator = discriminator_optimizer = None
+    if adversary is not None:
+        discriminator = adversary.discriminator
         if settings.init_discriminator is not None:
             load_weights(settings.init_discriminator, discriminator)
         discriminator_optimizer = torch.optim.AdamW(
             discriminator.parameters(), settings.discriminator_learning_rate, betas=(0.9, 0.98), weight_decay=0.01
         )
-        queue = ScoreQueue(normalised_pesq, settings.metric_workers)
     game = phases(
         generator,
         generator_optimizer,
         settings.weights,
-        discriminator=discriminator,
+        adversary=adversary,
         discriminator_optimizer=discriminator_optimizer,
-        queue=queue,
-        scored=settings.scored,
         schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
     settings.run.mkdir(parents=True, exist_ok=True)
@@ -157,6 +182,17 @@ def main(settings: Settings) -> None:
     finally:
         if queue is not None:
             queue.close()
+
+
+def build_adversary(settings: Settings) -> tuple[MetricAdversary | WaveAdversary | None, ScoreQueue | None]:
+    if settings.adversary == "metric":
+        queue = ScoreQueue(normalised_pesq, settings.metric_workers)
+        return MetricAdversary(MetricDiscriminator(), queue, settings.scored), queue
+    if settings.adversary == "wave":
+        judges = settings.wave
+        player = WaveDiscriminator(judges.periods, judges.windows, judges.channels, judges.widest)
+        return WaveAdversary(player, judges.crop), None
+    return None, None
 
 
 def listen(generator: MaskGenerator, pairs: Sequence[ValidationPair], folder: Path, step: int) -> None:

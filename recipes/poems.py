@@ -65,13 +65,14 @@ class Settings:
     adversarial_steps: int = 1000
     """Of the game; 0 leaves the poet as likelihood made it."""
     adversarial_batch: int = 64
-    adversarial_rate: float = 3e-5
+    adversarial_rate: float = 1e-4
+    adversarial_ema: float = 0.99
     discriminator_rate: float | None = None
     """By default 2e-3, and 1e-4 of one that reads."""
     discount: float = 0.25
     """Of rewards further on in the poem."""
-    anchor: float = 1.0
-    """Weight of the likelihood of real poems in the game."""
+    anchor: float = 0.1
+    """Weight of the likelihood of real poems in the game; the policy's gradient is the smaller one by far."""
     validate_every: int = 500
     checkpoint_every: int = 250
     seed: int = 0
@@ -170,7 +171,7 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
         settings.run,
         stage="adversarial",
         every=every_and_last(settings.validate_every, settings.adversarial_steps, evaluate),
-        ema=EMA(generator, settings.ema),
+        ema=EMA(generator, settings.adversarial_ema),
         **options,
     )
 

@@ -1,7 +1,8 @@
-"""Speech enhancement as a game: a mask generator against a discriminator that has learnt what a metric would say.
+"""Speech enhancement as a game: a mask generator against a discriminator that has learnt what a metric would say, or
+against one that tells its waves from recordings.
 
-MetricGAN (Fu et al. 2019, arXiv:1905.04874), on the compressed complex spectrum and with the losses of CMGAN (Cao et
-al. 2022, arXiv:2203.15149).
+MetricGAN (Fu et al. 2019, arXiv:1905.04874) or HiFi-GAN (Kong et al. 2020, arXiv:2010.05646), on the compressed complex
+spectrum and with the losses of CMGAN (Cao et al. 2022, arXiv:2203.15149).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqgan.objectives import LeastSquares
 from seqgan.training import Phase, Turn
 
+from .discriminators import WaveDiscriminator, feature_distance
 from .networks import MaskGenerator, MetricDiscriminator, compress, expand, magnitude
 
 
@@ -32,7 +35,8 @@ class LossWeights:
     complex: float = 0.2  # squared error of the compressed spectrum's real and imaginary parts
     consistency: float = 0.3  # the same, of the spectrum of the wave that the estimate turns into
     wave: float = 0.2  # absolute error of samples
-    adversary: float = 0.05  # (1 - D)^2, D being what the discriminator says that the metric would say
+    adversary: float = 0.05  # (1 - D)^2, D being what the discriminator says that the metric would say, or its score
+    features: float = 0.05  # absolute error of the features of a discriminator of waves
 
 
 def reconstruction(
@@ -117,52 +121,91 @@ def normalised_pesq(clean: np.ndarray, enhanced: np.ndarray) -> float:
         return math.nan
 
 
+class MetricAdversary:
+    """The discriminator learns what a metric says of the waves that were just made, and says it of each of them.
+
+    scored: waves of a batch that the metric scores.
+    """
+
+    def __init__(self, discriminator: MetricDiscriminator, queue: ScoreQueue, scored: int = 3):
+        self.discriminator, self.queue, self.scored = discriminator, queue, scored
+
+    def teach(self, turn: Turn, clean: Tensor, wave: Tensor, weights: LossWeights) -> dict[str, Tensor]:
+        """The generator's terms. clean, wave: (batch, samples)"""
+        turn.share["pair"] = clean[: self.scored], wave[: self.scored].detach()
+        return {"adversary": weights.adversary * (1 - self.discriminator(clean, wave)).square().mean()}
+
+    def learn(self, turn: Turn) -> dict[str, Tensor]:
+        """The discriminator's own, after `teach`."""
+        self.queue.put(*turn.share["pair"])
+        clean, _ = turn.share["pair"]
+        terms = {"clean": (1 - self.discriminator(clean, clean)).square().mean()}
+        ready = self.queue.get()
+        if ready is not None:
+            clean, enhanced, score = (part.to(clean.device) for part in ready)
+            error = self.discriminator(clean, enhanced) - score
+            terms["metric"] = error[~error.isnan()].square().sum() / len(score)
+            turn.log("score", score.nanmean().item())
+        return terms
+
+
+class WaveAdversary:
+    """The least-squares game with judges of waves, and their features of clean speech to be matched (HiFi-GAN).
+
+    crop: they are shown a piece of so many samples of each wave, at a random place; None: all of it.
+    """
+
+    def __init__(self, discriminator: WaveDiscriminator, crop: int | None = None):
+        self.discriminator, self.crop, self.objective = discriminator, crop, LeastSquares()
+
+    def teach(self, turn: Turn, clean: Tensor, wave: Tensor, weights: LossWeights) -> dict[str, Tensor]:
+        """The generator's terms. clean, wave: (batch, samples)"""
+        if self.crop is not None and self.crop < wave.shape[1]:
+            highest = wave.shape[1] - self.crop + 1
+            begin = int(torch.randint(highest, (), generator=turn.generator, device=turn.generator.device))
+            clean, wave = (whole[:, begin : begin + self.crop] for whole in (clean, wave))
+        turn.share["pair"] = clean, wave.detach()
+        made = self.discriminator(wave)
+        with torch.no_grad():
+            real = self.discriminator(clean)
+        games = [self.objective.generator(opinion[-1]) for opinion in made]
+        return {
+            "adversary": weights.adversary * sum(games) / len(games),
+            "features": weights.features * feature_distance(real, made),
+        }
+
+    def learn(self, turn: Turn) -> dict[str, Tensor]:
+        """The discriminator's own, after `teach`."""
+        clean, wave = turn.share["pair"]
+        scores = [opinion[-1].chunk(2) for opinion in self.discriminator(torch.cat([clean, wave]))]
+        games = [self.objective.discriminator(real, made) for real, made in scores]
+        for name, values in zip(("real", "fake"), zip(*scores, strict=True), strict=True):
+            turn.log(name, sum(value.float().mean() for value in values) / len(values))
+        return {"adversary": sum(games) / len(games)}
+
+
 def phases(
     generator: MaskGenerator,
     generator_optimizer: torch.optim.Optimizer,
     weights: LossWeights,
     *,
-    discriminator: MetricDiscriminator | None = None,
+    adversary: MetricAdversary | WaveAdversary | None = None,
     discriminator_optimizer: torch.optim.Optimizer | None = None,
-    queue: ScoreQueue | None = None,
-    scored: int = 3,
     clip: float = 1.0,
     schedule: Callable[[int], float] | None = None,
 ) -> list[Phase]:
-    """The game: the generator moves, then the discriminator, which sees the first `scored` waves that were just made.
+    """The game: the generator moves, then the discriminator, which sees what was just made.
 
-    Without a discriminator the generator plays alone (the control).
+    Without an adversary the generator plays alone (the control).
     """
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         terms, wave, clean = reconstruction(generator, turn.batch["noisy"], turn.batch["clean"], weights)
-        if discriminator is not None:
-            turn.share["pair"] = clean[:scored], wave[:scored].detach()
-            terms["adversary"] = weights.adversary * (1 - discriminator(clean, wave)).square().mean()
-        return terms
+        return terms if adversary is None else terms | adversary.teach(turn, clean, wave, weights)
 
-    def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
-        queue.put(*turn.share["pair"])
-        clean, _ = turn.share["pair"]
-        terms = {"clean": (1 - discriminator(clean, clean)).square().mean()}
-        ready = queue.get()
-        if ready is not None:
-            clean, enhanced, score = (part.to(clean.device) for part in ready)
-            error = discriminator(clean, enhanced) - score
-            terms["metric"] = error[~error.isnan()].square().sum() / len(score)
-            turn.log("score", score.nanmean().item())
-        return terms
-
-    game = [Phase("generator", [generator], generator_optimizer, generator_loss, clip=clip, schedule=schedule)]
-    if discriminator is not None:
-        game.append(
-            Phase(
-                "discriminator",
-                [discriminator],
-                discriminator_optimizer,
-                discriminator_loss,
-                clip=clip,
-                schedule=schedule,
-            )
-        )
+    options = {"clip": clip, "schedule": schedule}
+    game = [Phase("generator", [generator], generator_optimizer, generator_loss, **options)]
+    if adversary is not None:
+        player = [adversary.discriminator]
+        game.append(Phase("discriminator", player, discriminator_optimizer, adversary.learn, **options))
     return game

@@ -38,6 +38,14 @@ def test_trains_goes_on_and_starts_from_its_weights(recordings, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "discriminator" not in (tmp_path / "second" / "metrics.jsonl").read_text()
 
+    third = train(
+        *("--data", recordings, "--run", tmp_path / "third", "--model", "small", "--adversary", "wave", "--steps", 1),
+        *("--wave.periods", "--wave.windows", 128, "--validate-every", 1),
+    )
+    assert third.returncode == 0, third.stderr
+    assert "generator/features" in (tmp_path / "third" / "metrics.jsonl").read_text()
+    assert (tmp_path / "third" / "discriminator.safetensors").exists()
+
 
 @pytest.mark.parametrize(
     "arguments, told",

@@ -1,11 +1,22 @@
 """The losses have their closed forms, scores join in order, and the game improves what it is played for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from seqgan.speech.data import MixConfig, Mixtures, find_recordings
-from seqgan.speech.enhancement import LossWeights, ScoreQueue, normalised_pesq, phases, reconstruction
+from seqgan.speech.discriminators import WaveDiscriminator
+from seqgan.speech.enhancement import (
+    LossWeights,
+    MetricAdversary,
+    ScoreQueue,
+    WaveAdversary,
+    normalised_pesq,
+    phases,
+    reconstruction,
+)
 from seqgan.speech.metrics import si_sdr
 from seqgan.speech.networks import (
     GeneratorConfig,
@@ -99,24 +110,19 @@ def test_normalised_pesq_is_one_for_the_same_and_nan_without_speech():
     assert np.isnan(normalised_pesq(np.zeros(32_000, np.float32), speech))
 
 
-def make_game(adversary: bool):
+def make_game(adversary=None):
     torch.manual_seed(0)
     generator = MaskGenerator(TINY)
     optimizer = torch.optim.AdamW(generator.parameters(), 5e-3)
-    if not adversary:
-        return generator, None, phases(generator, optimizer, LossWeights())
-    discriminator = MetricDiscriminator(4)
-    queue = ScoreQueue(normalised_pesq, delay=1)
-    game = phases(
-        generator,
-        optimizer,
-        LossWeights(),
-        discriminator=discriminator,
-        discriminator_optimizer=torch.optim.AdamW(discriminator.parameters(), 1e-3),
-        queue=queue,
-        scored=1,
-    )
-    return generator, queue, game
+    state, player = {}, None
+    if adversary == "metric":
+        queue = ScoreQueue(normalised_pesq, delay=1)
+        state, player = {"queue": queue}, MetricAdversary(MetricDiscriminator(4), queue, scored=1)
+    elif adversary == "wave":
+        player = WaveAdversary(WaveDiscriminator((2, 5), (128,), channels=4, widest=16), crop=4000)
+    judge = player and torch.optim.AdamW(player.discriminator.parameters(), 1e-3)
+    game = phases(generator, optimizer, LossWeights(), adversary=player, discriminator_optimizer=judge)
+    return generator, state, game
 
 
 def data_of(recordings):
@@ -129,7 +135,7 @@ def data_of(recordings):
 
 
 def test_a_little_training_takes_noise_away(recordings, tmp_path):
-    generator, _, game = make_game(adversary=False)
+    generator, _, game = make_game()
     assert [phase.name for phase in game] == ["generator"]
     held = [data_of(recordings)[10_000 + i] for i in range(8)]
 
@@ -144,16 +150,43 @@ def test_a_little_training_takes_noise_away(recordings, tmp_path):
     assert ratio() > before + 6
 
 
-def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(recordings, tmp_path):
+@pytest.mark.parametrize(("adversary", "recorded"), [("metric", "score"), ("wave", "fake")])
+def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(adversary, recorded, recordings, tmp_path):
     def play(run, *stops):
         for steps in stops:
-            generator, queue, game = make_game(adversary=True)
+            generator, state, game = make_game(adversary)
             try:
-                fit(game, Stream(data_of(recordings), 2), steps, run, state={"queue": queue}, log_every=1)
+                fit(game, Stream(data_of(recordings), 2), steps, run, state=state, log_every=1)
             finally:
-                queue.close()
+                for queue in state.values():
+                    queue.close()
         return generator.state_dict() | {f"discriminator.{k}": v for k, v in game[1].modules[0].state_dict().items()}
 
     whole, halves = play(tmp_path / "whole", 6), play(tmp_path / "halves", 3, 6)
     assert all(torch.equal(value, halves[name]) for name, value in whole.items())
-    assert "discriminator/score" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+    assert f"discriminator/{recorded}" in (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_judges_of_waves_tell_and_a_wave_is_moved_their_way(recordings):
+    torch.manual_seed(0)
+    items = [data_of(recordings)[i] for i in range(16)]
+    noisy, clean = (torch.stack([item[side] for item in items]) for side in ("noisy", "clean"))
+    adversary, logged = WaveAdversary(WaveDiscriminator((2, 5), (128,), channels=4, widest=16)), {}
+    optimizer = torch.optim.Adam(adversary.discriminator.parameters(), 1e-2)
+    turn = SimpleNamespace(share={"pair": (clean, noisy)}, log=logged.__setitem__)
+    for _ in range(40):
+        optimizer.zero_grad()
+        adversary.learn(turn)["adversary"].backward()
+        optimizer.step()
+    assert logged["real"] > logged["fake"] + 0.15
+
+    def terms(wave):
+        return adversary.teach(turn, clean, wave, LossWeights())
+
+    for name in ("adversary", "features"):
+        wave = noisy.clone().requires_grad_()
+        before = terms(wave)[name]
+        (gradient,) = torch.autograd.grad(before, wave)
+        step = 1e-4 * before * gradient / gradient.square().sum()  # less by a ten thousandth, were it straight
+        assert terms(noisy - step.detach())[name] < before
+    assert terms(clean)["features"] == 0
