@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +67,12 @@ class Settings:
     run: Path = Path("runs/enhancement")
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
+    channels: tuple[int, ...] | None = None
+    """Of the encoder's stages; by default the model's, as are the next two."""
+    hidden: int | None = None
+    """Of the recurrent layers."""
+    causal: bool | None = None
+    """No look-ahead."""
     steps: int = 100_000
     batch: int = 12
     learning_rate: float = 1e-3
@@ -82,7 +88,7 @@ class Settings:
     """Waves of a batch that the metric scores for the discriminator (PESQ of one takes about 50 ms)."""
     metric_workers: int = 1
     init: str | None = None
-    """Start from these weights: base, small, or a .safetensors file."""
+    """Start from these weights, and with their network: base, small, or a .safetensors file."""
     init_discriminator: Path | None = None
     """Start the discriminator from an earlier run's discriminator.safetensors."""
     ema: float = 0.999
@@ -126,7 +132,9 @@ def main(settings: Settings) -> None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
-    generator = MaskGenerator(BASE if settings.model == "base" else SMALL)
+    own = {name: getattr(settings, name) for name in ("channels", "hidden", "causal")}
+    own = {name: value for name, value in own.items() if value is not None}
+    generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:
         generator = MaskGenerator.load(find_weights(settings.init, "seqgan.speech"))
     generator.to(memory_format=torch.channels_last)

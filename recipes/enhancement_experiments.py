@@ -1,0 +1,146 @@
+"""What helps the enhancer, and by how much: one change at a time, from the same start, for the same budget.
+
+    python recipes/enhancement_experiments.py --data DIR --run runs/experiments                     # all of them
+    python recipes/enhancement_experiments.py --data DIR --run runs/experiments --only wave batch   # some of them
+    python recipes/enhancement_experiments.py --run runs/experiments --steps 0                      # only the table
+
+Each is a run of recipes/enhancement.py on so many windows of two seconds, from random weights. The control is `base`
+without an adversary; `seed` is the control again with another seed, and says how much of a difference is chance. An
+interrupted run goes on, a finished one is not run again. The table goes to standard output and to table.md: the mean of
+the validation scores over the last third of the run, and their differences from the control.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from seqgan.checkpoint import write_text
+from seqgan.figures import read_metrics
+from seqgan.recipe import run
+
+RECIPE = Path(__file__).with_name("enhancement.py")
+SCORES = {"pesq": ("PESQ", "+.3f"), "stoi": ("STOI", "+.4f"), "si_sdr": ("SI-SDR dB", "+.2f")}
+
+
+@dataclass(frozen=True)
+class Change:
+    """arguments: of recipes/enhancement.py; share: of the steps, where a step costs more or less."""
+
+    said: str
+    arguments: str = ""
+    share: float = 1.0
+
+
+NO_ADVERSARY = "--adversary none"
+CHANGES = {
+    "control": Change("base, no adversary", NO_ADVERSARY),
+    "seed": Change("another seed", f"{NO_ADVERSARY} --seed 1"),
+    # The game.
+    "metric": Change("metric discriminator, .025", "--weights.adversary 0.025"),
+    "metric-strong": Change("metric discriminator, .1", "--weights.adversary 0.1"),
+    "wave": Change("judges of waves and features, .025, .05", "--adversary wave --weights.adversary 0.025"),
+    "periods": Change("periods only", "--adversary wave --weights.adversary 0.025 --wave.windows"),
+    "spectrograms": Change("spectrograms only", "--adversary wave --weights.adversary 0.025 --wave.periods"),
+    "no-features": Change("judges of waves, features unmatched", "--adversary wave --weights.features 0"),
+    # The network.
+    "causal": Change("no look-ahead", f"{NO_ADVERSARY} --causal True"),
+    "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
+    "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
+    "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),
+    # Windows and batches, all of 24 seconds but for the last.
+    "short": Change("windows of 1 s, batch 24", f"{NO_ADVERSARY} --mix.seconds 1 --batch 24"),
+    "long": Change("windows of 4 s, batch 6", f"{NO_ADVERSARY} --mix.seconds 4 --batch 6"),
+    "batch": Change("batch 24, half the steps", f"{NO_ADVERSARY} --batch 24", 0.5),
+    # The loss.
+    "no-wave-term": Change("no L1 of samples", f"{NO_ADVERSARY} --weights.wave 0"),
+    "no-consistency": Change("no consistency", f"{NO_ADVERSARY} --weights.consistency 0"),
+    "magnitude-only": Change(
+        "squared error of magnitudes only",
+        f"{NO_ADVERSARY} --weights.complex 0 --weights.consistency 0 --weights.wave 0",
+    ),
+    # The mixtures.
+    "no-rooms": Change("no rooms", f"{NO_ADVERSARY} --mix.room 0"),
+    "no-damage": Change(
+        "no band limits, telephones, codecs, clipping",
+        f"{NO_ADVERSARY} --mix.band-limit 0 --mix.telephone 0 --mix.codec 0 --mix.clipping 0",
+    ),
+    "no-change": Change("no speed, no equaliser", f"{NO_ADVERSARY} --mix.speed 0 --mix.equaliser 0"),
+    "one-noise": Change(
+        "no second noise, babble or coloured noise",
+        f"{NO_ADVERSARY} --mix.second-noise 0 --mix.babble 0 --mix.coloured 0",
+    ),
+    "loud-speech": Change("0 to 15 dB instead of -5 to 20", f"{NO_ADVERSARY} --mix.snr 0 15"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path | None = None
+    """Folder of recordings, see recipes/enhancement.py."""
+    run: Path = Path("runs/enhancement_experiments")
+    """A folder for each experiment, and the table."""
+    only: tuple[str, ...] = ()
+    """Names of experiments; by default all of them."""
+    steps: int = 1500
+    """Of 24 seconds each; 0 makes the table of what is there."""
+    options: str = ""
+    """Further arguments for all runs, in one string with = before it: --options="--precision bf16 --threads 1"."""
+
+
+def main(settings: Settings) -> None:
+    unknown = set(settings.only) - set(CHANGES)
+    if unknown:
+        raise ValueError(f"no experiment {', '.join(sorted(unknown))}; there are {', '.join(CHANGES)}")
+    if settings.steps:
+        if settings.data is None:
+            raise ValueError("--data DIR is needed to train")
+        for name in settings.only or CHANGES:
+            train(settings, name)
+    text = table(settings.run)
+    print(text, end="")
+    if settings.run.exists():
+        write_text(settings.run / "table.md", text)
+
+
+def train(settings: Settings, name: str) -> None:
+    change = CHANGES[name]
+    steps = round(settings.steps * change.share)
+    command = [sys.executable, str(RECIPE), "--data", str(settings.data), "--run", str(settings.run / name)]
+    command += ["--steps", str(steps), "--decay", "0.6", "--ema", "0.99", "--validate-every", str(max(1, steps // 6))]
+    command += [*settings.options.split(), *change.arguments.split()]
+    print(f"{name}: {change.said}", file=sys.stderr, flush=True)
+    code = subprocess.run(command).returncode
+    if code:
+        raise SystemExit(code if code > 0 else 128 - code)
+
+
+def table(folder: Path) -> str:
+    """A row for each experiment that has scores; differences once the control has."""
+    found = {name: scores(folder / name) for name in CHANGES}
+    found = {name: row for name, row in found.items() if row}
+    heads = [f"{title} | difference" for title, _ in SCORES.values()]
+    lines = [f"| experiment | | {' | '.join(heads)} | minutes |", f"|{'---|' * (2 * len(SCORES) + 3)}"]
+    for name, row in found.items():
+        cells = []
+        for key, (_, form) in SCORES.items():
+            control = found.get("control")
+            cells += [format(row[key], form[1:]), format(row[key] - control[key], form) if control else ""]
+        lines.append(f"| {name} | {CHANGES[name].said} | {' | '.join(cells)} | {row['seconds'] / 60:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def scores(run: Path) -> dict[str, float]:
+    """Means over the evaluations in the last third of a run; {} if it has none yet."""
+    lines = [line for line in read_metrics(run) if "validation/pesq" in line]
+    late = [line for line in lines if line["step"] > 2 / 3 * lines[-1]["step"]]
+    if not late:
+        return {}
+    return {key: fmean(line[f"validation/{key}"] for line in late) for key in SCORES} | {"seconds": late[-1]["seconds"]}
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

@@ -1,0 +1,51 @@
+"""Experiments are run one after another, and their table says what each changed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "enhancement_experiments.py"
+
+
+def experiments(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(RECIPE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_a_table_of_what_runs_recorded(tmp_path):
+    for name, lift in (("control", 0.0), ("metric", 0.2), ("short", -0.1)):
+        (tmp_path / name).mkdir()
+        lines = [{"step": 50, "generator/wave": 1.0}]
+        for step in range(100, 700, 100):
+            scores = {"validation/pesq": 1 + step / 1000 + lift, "validation/stoi": 0.8, "validation/si_sdr": 9.0}
+            lines.append({"step": step, "seconds": step * 0.6, **scores})
+        (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = experiments("--run", tmp_path, "--steps", 0)
+    assert found.returncode == 0, found.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["experiment", "---", "control", "metric", "short"]
+    assert len({len(row) for row in rows}) == 1
+    assert rows[2][2:4] == ["1.550", "+0.000"] and rows[3][2:4] == ["1.750", "+0.200"] and rows[4][3] == "-0.100"
+    assert rows[3][-1] == "6" and (tmp_path / "table.md").read_text() == found.stdout
+
+
+def test_an_experiment_is_run_and_not_run_again(recordings, tmp_path):
+    options = ["--data", recordings, "--run", tmp_path, "--only", "causal", "--steps", 1]
+    options += ["--options=--hidden 8 --channels 4 4 4 4 --batch 2 --threads 1"]
+    first = experiments(*options)
+    assert first.returncode == 0, first.stderr
+    assert json.loads((tmp_path / "causal" / "config.json").read_text())["causal"] is True
+    again = experiments(*options)
+    assert again.returncode == 0 and "finished at step 1" in again.stderr
+    assert again.stdout == first.stdout and "causal" in first.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, told", [(("--only", "wave", "no-such"), "no-such"), ((), "--data")], ids=["unknown", "no data"]
+)
+def test_what_is_wrong_is_told_in_one_line(arguments, told, tmp_path):
+    found = experiments("--run", tmp_path, *arguments)
+    assert found.returncode == 1 and told in found.stderr and len(found.stderr.strip().splitlines()) == 1
