@@ -69,8 +69,8 @@ class Settings:
     adversarial_ema: float = 0.99
     discriminator_rate: float | None = None
     """By default 2e-3, and 1e-4 of one that reads."""
-    discount: float = 0.25
-    """Of rewards further on in the poem."""
+    discount: float = 0.9
+    """Of rewards further on in the poem, of a discriminator that reads; relations judge each place alone."""
     anchor: float = 0.1
     """Weight of the likelihood of real poems in the game; the policy's gradient is the smaller one by far."""
     validate_every: int = 500

@@ -41,6 +41,17 @@ def reinforce(log_probabilities: Tensor, advantages: Tensor, mask: Tensor | None
     return -(within(log_probabilities, mask) * within(advantages.detach(), mask)).sum(1).mean()
 
 
+def all_choices(logits: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The policy gradient where the value of every choice is known, not only of the one that was made: the expectation
+    over choices is exact and needs no baseline (Asadi et al. 2017, "Mean actor critic", arXiv:1709.00503).
+
+    logits, values: (batch, time, choice). Its gradient has the sign turned; summed over time, mean of the batch.
+    """
+    if logits.shape != values.shape:
+        raise ValueError(f"logits {tuple(logits.shape)} and values {tuple(values.shape)}: both (batch, time, choice)")
+    return -within((logits.softmax(-1) * values.detach()).sum(-1), mask).sum(1).mean()
+
+
 def entropy(logits: Tensor) -> Tensor:
     """Of the choice at every step, nats: (batch, time) of logits (batch, time, vocabulary)."""
     log_probabilities = logits.log_softmax(-1)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from seqgan.objectives import NonSaturating
-from seqgan.policy import LeaveOneOut, reinforce, returns
+from seqgan.policy import LeaveOneOut, all_choices, reinforce, returns
 from seqgan.rollout import play
 from seqgan.training import Phase, Turn
 
 from .discriminators import ReadingDiscriminator, StepwiseDiscriminator
-from .networks import Generator, without_dropout
+from .networks import ROWS, Generator, without_dropout
+from .networks import likelihood as log_likelihood
 from .poems import Script, Verse, verse_mask
 from .relations import RelationDiscriminator
 from .sampling import Sampler, Sampling
@@ -49,9 +50,10 @@ def against_readers(
     """The game: the poet writes on real titles, and at every character the discriminator says whether it is a poet's.
 
     Rewards are as in ScratchGAN (d'Autume et al. 2019, section 4.2), 2 D - 1 of every character, and each choice
-    answers for those that follow, fading by `discount`. A discriminator that reads titles is shown real poems on other
-    poems' titles too, as the mismatched pairs of Reed et al. 2016, so that the title counts. anchor: weight of the
-    likelihood of real poems, which keeps what the discriminator does not look at.
+    answers for those that follow, fading by `discount`. Who judges relations knows what it would say of any other
+    character in this place, so that there the gradient of the place's own reward is exact. Who reads titles is shown
+    real poems on other poems' titles too, as the mismatched pairs of Reed et al. 2016, so that the title counts.
+    anchor: weight of the likelihood of real poems, which keeps what the discriminator does not look at.
 
     A batch is one of `PoemsAlike`. The poet writes by no rules; masks are for decoding. The first phase, alone, trains
     the discriminator.
@@ -80,19 +82,36 @@ def against_readers(
         prompt, real, written = turn.batch["prompt"], turn.batch["poem"], own(turn)
         begin, rows = prompt.shape[1], torch.cat([prompt, written], 1)
         rewards = 2 * discriminator.score(rows)[:, begin:].sigmoid() - 1
-        gains = returns(rewards, discount)
-        with without_dropout(generator):
-            log_probabilities = generator.log_probabilities(rows)[:, begin:]
         turn.log("reward", rewards.mean())
-        turn.log("nll_of_own", -log_probabilities.mean())
+        with without_dropout(generator):
+            features = generator.read(rows)[:, begin:]
+        if isinstance(discriminator, RelationDiscriminator):
+            policy = over_all_choices(generator, features, discriminator, rows)
+        else:
+            gains = returns(rewards, discount)
+            log_probabilities = log_likelihood(generator, features, written)
+            policy = reinforce(log_probabilities, gains - baseline(log_probabilities, gains))
         nll = -generator.log_probabilities(torch.cat([prompt, real], 1))[:, begin:].mean()
-        policy = reinforce(log_probabilities, gains - baseline(log_probabilities, gains)) / written.shape[1]
-        return {"policy": policy, "nll": anchor * nll}
+        return {"policy": policy / written.shape[1], "nll": anchor * nll}
 
     return [
         Phase("discriminator", [discriminator], discriminator_optimizer, discriminator_loss, clip=clip),
         Phase("generator", [generator], optimizer, generator_loss, clip=clip),
     ]
+
+
+def over_all_choices(
+    generator: Generator, features: Tensor, discriminator: RelationDiscriminator, rows: Tensor
+) -> Tensor:
+    """`all_choices` with the reward of every character at each place; features: (batch, poem time, width).
+
+    On a CPU a few places at a time, as in `networks.likelihood`.
+    """
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        values = 2 * discriminator.candidates(rows).sigmoid() - 1
+    size = ROWS if features.device.type == "cpu" else len(features) * features.shape[1]
+    parts = zip(features.flatten(0, 1).split(size), values.flatten(0, 1).split(size), strict=True)
+    return sum(all_choices(generator.logits(part)[None], value[None]) for part, value in parts) / len(features)
 
 
 @torch.no_grad()

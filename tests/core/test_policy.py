@@ -14,6 +14,7 @@ from seqgan.policy import (
     NoBaseline,
     Preceding,
     actor_critic,
+    all_choices,
     entropy,
     entropy_bonus,
     reinforce,
@@ -126,6 +127,25 @@ def test_an_actor_with_the_exact_critic_climbs_the_exact_gradient(trace):
         torch.testing.assert_close(one, exact)
 
 
+def test_the_exact_values_of_all_choices_give_the_exact_gradient():
+    policy, rewards = Table(), prefix_rewards()
+    weights, togo = policy(SEQUENCES).detach().sum(1).exp(), returns(rewards)
+    loss = 0
+    for t in range(TIME):
+        prefixes = SEQUENCES[:, :t]
+        values = torch.zeros(len(SEQUENCES), 1, TOKENS, dtype=torch.float64)
+        for i, prefix in enumerate(prefixes):
+            for choice in range(TOKENS):
+                same = (prefixes == prefix).all(1) & (SEQUENCES[:, t] == choice)
+                values[i, 0, choice] = (weights[same] * togo[same, t]).sum() / weights[same].sum()
+        logits = policy.logits[t][tuple(prefixes.unbind(1))].expand(len(SEQUENCES), TOKENS)[:, None]
+        values += torch.randn(len(SEQUENCES), 1, 1, dtype=torch.float64)  # of a situation: it makes no difference
+        for i, weight in enumerate(weights):
+            loss = loss + weight * all_choices(logits[i : i + 1], values[i : i + 1])
+    for found, exact in zip(gradients(policy, loss), exact_gradients(policy, rewards), strict=True):
+        torch.testing.assert_close(found, exact)
+
+
 def test_the_baseline_lessens_the_variance():
     policy, rewards = Table(), prefix_rewards() + 10
     weights = policy(SEQUENCES).detach().sum(1).exp()
@@ -152,6 +172,8 @@ def test_masked_steps_have_no_gradient():
 
 
 def test_shapes_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match="logits"):
+        all_choices(torch.zeros(2, 3, 4), torch.zeros(2, 3, 1))
     with pytest.raises(ValueError, match="batch, time"):
         reinforce(torch.zeros(3, 2), torch.zeros(3, 1))
 

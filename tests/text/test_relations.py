@@ -43,13 +43,32 @@ def test_a_score_heeds_nothing_that_comes_later():
     assert torch.equal(scores[:, :-5], others[:, :-5]) and not torch.equal(scores[:, -5:], others[:, -5:])
 
 
+def test_candidates_are_scored_as_if_they_stood_there():
+    torch.manual_seed(0)
+    discriminator = RelationDiscriminator(SCRIPT, FORMS.values(), hidden=3)
+    for weights in discriminator.parameters():
+        torch.nn.init.normal_(weights)
+    tokens = rows(QIJUE, 2)
+    tokens[1, 10:] = tokens[1, 10:].flip(0)
+    tokens[1, 20] = tokens[1, 12]  # a character that comes again
+    found = discriminator.candidates(tokens)
+    assert found.shape == (2, 32, len(SCRIPT.vocabulary))
+    for place in range(32):
+        for candidate in range(0, len(SCRIPT.vocabulary), 3):
+            other = tokens.clone()
+            other[:, 4 + place] = candidate
+            expected = discriminator(other)[:, 4 + place]
+            torch.testing.assert_close(found[:, place, candidate], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.gather(2, tokens[:, 4:, None])[..., 0], discriminator(tokens)[:, 4:])
+
+
 def test_it_finds_where_the_rhyme_stands():
     """Real poems rhyme, the others are the same but for their last character, which is any: only one place differs."""
     torch.manual_seed(0)
     discriminator = RelationDiscriminator(SCRIPT, FORMS.values())
     optimizer = torch.optim.Adam(discriminator.parameters(), 1e-2)
     random, real = torch.Generator().manual_seed(0), rows(QIJUE, 64)
-    rhyming = discriminator.rhymes @ discriminator.rhymes[real[0, 4 + 14]] > 0
+    rhyming = discriminator.shares[discriminator.sound, discriminator.sound[real[0, 4 + 14]]] > 0
     rhyming[real[0, 4 + 14]] = False
     for _ in range(150):
         fake = real.clone()
