@@ -55,7 +55,8 @@ class Settings:
     learning_rate: float = 1e-3
     warm_up: int = 200
     decay: float = 0.5
-    """The last share of the steps, over which the learning rate falls to a hundredth along a cosine."""
+    """The last share of the steps, over which the poet's learning rate falls to a hundredth along a cosine; in the game
+    too."""
     ema: float = 0.998
     discriminator: Literal["relations", "reading"] = "relations"
     """Who judges in the game: one that hears which characters of a poem are the same, rhyme, or agree in tone, or one
@@ -65,7 +66,7 @@ class Settings:
     adversarial_steps: int = 1000
     """Of the game; 0 leaves the poet as likelihood made it."""
     adversarial_batch: int = 64
-    adversarial_rate: float = 1e-4
+    adversarial_rate: float = 3e-4
     adversarial_ema: float = 0.99
     discriminator_rate: float | None = None
     """By default 2e-3, and 1e-4 of one that reads."""
@@ -152,6 +153,7 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
         torch.optim.Adam(discriminator.parameters(), rate, betas=(0.5, 0.98)),
         discount=settings.discount,
         anchor=settings.anchor,
+        schedule=warm_up_and_cosine(settings.adversarial_steps, 20, settings.decay),
     )
 
     def evaluate(step: int) -> dict[str, float]:

@@ -46,6 +46,7 @@ def against_readers(
     discount: float = 0.9,
     anchor: float = 1.0,
     clip: float = 1.0,
+    schedule: Callable[[int], float] | None = None,
 ) -> list[Phase]:
     """The game: the poet writes on real titles, and at every character the discriminator says whether it is a poet's.
 
@@ -53,7 +54,8 @@ def against_readers(
     answers for those that follow, fading by `discount`. Who judges relations knows what it would say of any other
     character in this place, so that there the gradient of the place's own reward is exact. Who reads titles is shown
     real poems on other poems' titles too, as the mismatched pairs of Reed et al. 2016, so that the title counts.
-    anchor: weight of the likelihood of real poems, which keeps what the discriminator does not look at.
+    anchor: weight of the likelihood of real poems, which keeps what the discriminator does not look at. schedule:
+    factor on the poet's learning rate.
 
     A batch is one of `PoemsAlike`. The poet writes by no rules; masks are for decoding. The first phase, alone, trains
     the discriminator.
@@ -96,7 +98,7 @@ def against_readers(
 
     return [
         Phase("discriminator", [discriminator], discriminator_optimizer, discriminator_loss, clip=clip),
-        Phase("generator", [generator], optimizer, generator_loss, clip=clip),
+        Phase("generator", [generator], optimizer, generator_loss, clip=clip, schedule=schedule),
     ]
 
 
