@@ -50,6 +50,17 @@ class ValidationPair:
     snr: float = math.nan  # dB
 
 
+@dataclass(frozen=True)
+class Split:
+    """What trains, and what is held out: talkers, each a list of files, and (kind, file) of noises."""
+
+    speech: dict[str, list[Path]]  # by corpus
+    noise: dict[str, list[Path]]  # by kind
+    rooms: list[Path]
+    talkers: list[list[Path]]
+    noises: list[tuple[str, Path]]
+
+
 def open_sources(
     data: Path, sources: Sources, mix: MixConfig, seed: int = 0
 ) -> tuple[Mixtures | Pairs, list[ValidationPair]]:
@@ -57,6 +68,13 @@ def open_sources(
     recorded = _pair_folders(data)
     if recorded:
         return _recorded(*recorded, mix, seed)
+    found = split_sources(data, sources)
+    training = Mixtures(found.speech, found.noise, found.rooms, mix, seed, sources.emphasis)
+    return training, mix_validation(found.talkers, found.noises, mix.sample_rate)
+
+
+def split_sources(data: Path, sources: Sources) -> Split:
+    """The corpora below the folder `data`, without what is held out, and what is; ValueError if there are none."""
     folders = [
         [data / name for name in names if (data / name).is_dir()]
         for names in (sources.speech, sources.noise, sources.rooms)
@@ -72,14 +90,11 @@ def open_sources(
     talkers = hold_out_talkers([path for name in chosen for path in speech[name]], sources.validation_talkers)
     held = {path for talker in talkers for path in talker}
     speech = {name: [path for path in paths if path not in held] for name, paths in speech.items()}
-    held_noise = []
-    for name, paths in noise.items():
-        noise[name], others = hold_out(paths)
-        held_noise.extend((name, path) for path in others)
-    training = Mixtures(
-        {name: paths for name, paths in speech.items() if paths}, noise, rooms, mix, seed, sources.emphasis
-    )
-    return training, mix_validation(talkers, held_noise, mix.sample_rate)
+    noises = []
+    for kind, paths in noise.items():
+        noise[kind], others = hold_out(paths)
+        noises.extend((kind, path) for path in others)
+    return Split({name: paths for name, paths in speech.items() if paths}, noise, rooms, talkers, noises)
 
 
 def find_corpora(folders: Iterable[Path], exclude: Sequence[str] = ()) -> dict[str, list[Path]]:

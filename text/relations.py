@@ -153,5 +153,4 @@ class PlaceScores(nn.Module):
 
     def weights(self, kind: str) -> Tensor:
         """What the linear layer makes of a kind of relation: (time, earlier time)."""
-        length = len(self.linear)
-        return self.linear[:, :-1].view(length, length, len(KINDS))[..., KINDS.index(kind)].detach()
+        return self.kinds()[0][..., KINDS.index(kind)].detach()

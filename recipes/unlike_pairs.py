@@ -1,0 +1,129 @@
+"""Pairs to judge an enhancer by that are unlike what it is usually judged by: rooms, babble, music, telephones, others.
+
+    python recipes/unlike_pairs.py --data DIR --out unlike
+    python recipes/compare_enhancers.py --pairs unlike --by kind --systems noisy base small
+
+DIR and --sources are as for recipes/enhancement.py: talkers and noises are those that its training holds out. Kinds:
+
+    rooms      one of the measured rooms, whatever is below a folder `measured`, and a noise
+    babble     three other talkers at once
+    music      under speech
+    telephone  300 to 3400 Hz, eight bits, and a noise before that
+    high       talkers with a median pitch above 250 Hz, who are mostly children, and a noise
+    german, gaelic   corpora of these languages, and a noise
+
+Talkers of the last three are not held out, only the noises are. --out gets clean/, noisy/ and manifest.tsv with the
+columns utt, kind, corpus, noise, snr_db. What DIR does not have is left out, and named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+
+from seqgan.checkpoint import write_text
+from seqgan.recipe import run
+from seqgan.speech.data import Library, active_level, band_curve, by_folder, find_recordings, mu_law, reverberate, shape
+from seqgan.speech.sources import Sources, Split, split_sources
+
+RATE = 16_000
+LEVELS = (2.5, 7.5, 12.5, -2.5, 17.5)  # dB, of active speech to noise
+EARLY = round(0.05 * RATE)  # samples of a room that the clean side keeps
+HIGH = 250.0  # Hz
+CORPORA = {"high": ("speechocean762",), "german": ("kerstin_de", "emodb"), "gaelic": ("gcompris_gd",)}
+COLUMNS = ("utt", "kind", "corpus", "noise", "snr_db")
+Wave = np.ndarray  # float32 (samples,)
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path
+    """Folder of recordings with clean/, noise/ and rir/."""
+    out: Path
+    """Where the pairs go."""
+    count: int = 10
+    """Pairs of each kind."""
+    seconds: float = 5.0
+    """The longest that a pair is."""
+    sources: Sources = field(default_factory=lambda: Sources(validation_corpus="librispeech"))
+
+
+def main(settings: Settings) -> None:
+    found = split_sources(settings.data, settings.sources)
+    maker = Maker(found, round(settings.seconds * RATE))
+    measured = [path for path in find_recordings([settings.data / name for name in settings.sources.rooms])
+                if "measured" in path.parts] if found.rooms else []  # fmt: skip
+    rows = []
+    for half in ("clean", "noisy"):
+        (settings.out / half).mkdir(parents=True, exist_ok=True)
+    for kind in ("rooms", "babble", "music", "telephone", *CORPORA):
+        talkers = found.talkers if kind not in CORPORA else maker.talkers_of(CORPORA[kind], high=kind == "high")
+        noises = [noise for noise in found.noises if (noise[0] == "music") == (kind == "music")]
+        if not talkers or not noises or (kind == "rooms" and not measured):
+            print(f"{settings.data} has nothing for {kind}", file=sys.stderr)
+            continue
+        made = islice(maker.pairs(kind, talkers, noises, measured), settings.count)
+        for i, (clean, noisy, corpus, noise, snr) in enumerate(made):
+            name = f"{kind}_{i:02}"
+            gain = 0.9 / max(0.9, float(np.abs(noisy).max()), float(np.abs(clean).max()))
+            soundfile.write(settings.out / "clean" / f"{name}.wav", clean * gain, RATE, subtype="PCM_16")
+            soundfile.write(settings.out / "noisy" / f"{name}.wav", noisy * gain, RATE, subtype="PCM_16")
+            rows.append((name, kind, corpus, noise, str(snr)))
+        print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)
+    write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows)))
+
+
+class Maker:
+    def __init__(self, split: Split, samples: int):
+        self.split, self.samples, self.library = split, samples, Library(RATE)
+
+    def talkers_of(self, corpora: Sequence[str], high: bool) -> list[list[Path]]:
+        """Talkers of corpora, file by file where a corpus has one talker; high: those whose pitch is."""
+        talkers = [talker for name in corpora for talker in by_folder(self.split.speech.get(name, []))]
+        if len(talkers) < 4:
+            talkers = [[path] for talker in talkers for path in talker]
+        return [talker for talker in talkers if self.pitch(talker[0]) > HIGH] if high else talkers
+
+    def pitch(self, path: Path) -> float:
+        """Median over the louder half of the frames, Hz."""
+        wave = self.library[path]
+        pitch = librosa.yin(wave, fmin=70, fmax=500, sr=RATE)
+        level = librosa.feature.rms(y=wave, frame_length=2048, hop_length=512)[0]
+        frames = min(len(pitch), len(level))
+        return float(np.median(pitch[:frames][level[:frames] >= np.median(level[:frames])]))
+
+    def pairs(
+        self, kind: str, talkers: Sequence[Sequence[Path]], noises: Sequence[tuple[str, Path]], rooms: Sequence[Path]
+    ) -> Iterator[tuple[Wave, Wave, str, str, float]]:
+        """(clean, noisy, corpus, kind of noise, dB) without end; another talker, noise, room and level each time."""
+        step = max(1, len(talkers) // 10)  # over all of them, however many there are
+        for i, snr in enumerate(cycle(LEVELS)):
+            talker = talkers[i * step % len(talkers)]
+            path = talker[i // len(talkers) % len(talker)]
+            heard = clean = self.library[path][: self.samples]
+            noise, disturbance = noises[i * 7 % len(noises)]
+            other = np.resize(self.library[disturbance], len(clean))
+            if kind == "rooms":
+                room = rooms[i % len(rooms)]
+                heard, clean = reverberate(clean, self.library[room], EARLY)
+                noise = f"{noise} in {room.stem}"
+            elif kind == "babble":
+                others = [talkers[(i * step + k) % len(talkers)][0] for k in (1, 2, 3)]
+                waves = [np.resize(self.library[one], len(clean)) for one in others]
+                noise, other = "babble", np.sum([wave / active_level(wave) for wave in waves], 0)
+            noisy = heard + other * active_level(heard) / max(active_level(other), 1e-6) * 10 ** (-snr / 20)
+            if kind == "telephone":
+                curve = band_curve(len(clean), RATE, 300, 3400)
+                noisy, clean = mu_law(shape(noisy, curve)), shape(clean, curve)
+            yield clean, noisy.astype(np.float32), path.parent.parent.name, noise, snr
+
+
+if __name__ == "__main__":
+    run(main, Settings, __doc__)

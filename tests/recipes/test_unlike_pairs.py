@@ -1,0 +1,61 @@
+"""Pairs of unusual kinds: what they are made of, and what is left out where there is nothing to make them of."""
+
+import csv
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqgan.speech.data import active_level
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "unlike_pairs.py"
+
+
+def make(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(RECIPE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture
+def pairs(recordings):
+    """Of a folder that has a measured room and music, and German but no Gaelic."""
+    (recordings / "rir" / "measured").mkdir()
+    shutil.move(recordings / "rir" / "hall.wav", recordings / "rir" / "measured")
+    shutil.copytree(recordings / "noise" / "rain", recordings / "noise" / "music")
+    shutil.copytree(recordings / "clean" / "phone", recordings / "clean" / "kerstin_de")
+    out = recordings / "unlike"
+    options = ["--out", out, "--count", 2, "--seconds", 1, "--sources.validation-corpus", "read"]
+    found = make("--data", recordings, *options)
+    assert found.returncode == 0, found.stderr
+    assert "has nothing for gaelic" in found.stderr and "has nothing for high" in found.stderr
+    with (out / "manifest.tsv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {row["utt"]: row | {half: soundfile.read(out / half / f"{row['utt']}.wav")[0] for half in ("clean", "noisy")}
+            for row in rows}  # fmt: skip
+
+
+def test_every_kind_is_what_it_says(pairs):
+    assert [pair["kind"] for pair in pairs.values()] == [
+        kind for kind in ("rooms", "babble", "music", "telephone", "german") for _ in range(2)
+    ]
+    for pair in pairs.values():
+        assert len(pair["clean"]) == len(pair["noisy"]) == 16_000 and np.abs(pair["noisy"]).max() < 0.91
+    assert {pair["noise"] for pair in pairs.values() if pair["kind"] == "music"} == {"music"}
+    assert pairs["rooms_00"]["noise"].endswith("in hall") and pairs["german_00"]["corpus"] == "kerstin_de"
+    for name in ("babble_00", "music_01", "german_00"):
+        pair = pairs[name]
+        noise = pair["noisy"] - pair["clean"]
+        snr = 20 * np.log10(active_level(pair["clean"]) / active_level(noise))
+        assert snr == pytest.approx(float(pair["snr_db"]), abs=0.3)
+    telephone = np.abs(np.fft.rfft(pairs["telephone_00"]["clean"])) ** 2
+    assert telephone[3600:].sum() < 1e-3 * telephone.sum()
+
+
+def test_a_folder_without_noise(recordings, tmp_path):
+    shutil.rmtree(recordings / "noise")
+    found = make("--data", recordings, "--out", tmp_path / "unlike", "--sources.validation-corpus", "read")
+    assert found.returncode == 1 and "noise" in found.stderr and len(found.stderr.strip().splitlines()) == 1
