@@ -159,13 +159,13 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
     def evaluate(step: int) -> dict[str, float]:
         poet.save(settings.run / "adversarial.safetensors")
         write_samples(poet, settings.run / "samples", f"adversarial{step:06}")
-        if settings.discriminator == "relations":
-            draw_relations(discriminator, settings.run / "relations.png")
         return {"validation/perplexity": perplexity(generator, poet.script, valid)}
 
     data = PoemsAlike(poet.script, training, settings.adversarial_batch, settings.seed)
     options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
     fit(phases[:1], data, settings.discriminator_steps, settings.run, stage="discriminator", **options)
+    if settings.discriminator == "relations":
+        draw_relations(discriminator, settings.run / "relations.png")
     fit(
         phases,
         data,
