@@ -169,12 +169,13 @@ def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(adversary,
 
 def test_judges_of_waves_tell_and_a_wave_is_moved_their_way(recordings):
     torch.manual_seed(0)
-    items = [data_of(recordings)[i] for i in range(16)]
+    data = data_of(recordings)
+    items = [data[i] for i in range(8)]
     noisy, clean = (torch.stack([item[side] for item in items]) for side in ("noisy", "clean"))
     adversary, logged = WaveAdversary(WaveDiscriminator((2, 5), (128,), channels=4, widest=16)), {}
     optimizer = torch.optim.Adam(adversary.discriminator.parameters(), 1e-2)
     turn = SimpleNamespace(share={"pair": (clean, noisy)}, log=logged.__setitem__)
-    for _ in range(40):
+    for _ in range(30):
         optimizer.zero_grad()
         adversary.learn(turn)["adversary"].backward()
         optimizer.step()
