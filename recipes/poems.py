@@ -1,7 +1,7 @@
 """Trains the poet that `generate-poem` ships: on real Tang poems by likelihood, then against a discriminator.
 
     python recipes/poems.py --data DIR                      # a Transformer, the shipped one
-    python recipes/poems.py --data DIR --network lstm       # a recurrent one of the same size
+    python recipes/poems.py --data DIR --network lstm       # a recurrent one
     python recipes/poems.py --data DIR --start FILE         # a trained one, against a discriminator
 
 DIR holds `wujue/`, `qijue/`, `wulv/` and `qilv/` with `train`, `valid` and `test` each as `.hant.txt` (one poem a
