@@ -47,11 +47,12 @@ class Preset:
     batch: int
     steps: int
     learning_rate: float
+    balance: float
 
 
 PRESETS = {
-    "paper": Preset(64, 128, 16, 200_000, 1e-4),
-    "reduced": Preset(32, 16, 32, 3000, 5e-4),
+    "paper": Preset(64, 128, 16, 200_000, 1e-4, 0.001),
+    "reduced": Preset(32, 16, 32, 3000, 5e-4, 0.05),
 }
 
 
@@ -63,11 +64,13 @@ class Settings:
     system: Literal["began", "ebgan", "sampler"] = "began"
     preset: Literal["paper", "reduced"] = "paper"
     size: int | None = None
-    """Height and width, a power of 2; by default the preset's, as are the four that follow."""
+    """Height and width, a power of 2; by default the preset's, as are the five that follow."""
     width: int | None = None
     batch: int | None = None
     steps: int | None = None
     learning_rate: float | None = None
+    balance: float | None = None
+    """By which BEGAN's k moves: the paper's 0.001 needs tens of thousands of steps to bring it anywhere."""
     channels: Literal[1, 3] = 3
     """Of pictures; idx files and digits have one."""
     code: int = 64
@@ -165,7 +168,7 @@ def build(settings: Settings, preset: Preset, channels: int, size: int) -> Syste
     autoencoder = Autoencoder(AutoencoderConfig(size, channels, width, settings.code))
     if settings.system == "began":
         generator: Any = Decoder(autoencoder.config)
-        equilibrium = BoundaryEquilibrium(settings.diversity)
+        equilibrium = BoundaryEquilibrium(settings.diversity, settings.balance or preset.balance)
         optimizers = [adam(generator), adam(autoencoder)]
         phases, state = boundary_equilibrium(generator, autoencoder, optimizers, equilibrium), {"k": equilibrium}
     else:
