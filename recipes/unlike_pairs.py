@@ -11,9 +11,10 @@ DIR and --sources are as for recipes/enhancement.py: talkers and noises are thos
     telephone  300 to 3400 Hz, eight bits, and a noise before that
     high       talkers with a median pitch above 250 Hz, who are mostly children, and a noise
     german, gaelic   corpora of these languages, and a noise
+    transcribed      whole sentences of CMU ARCTIC, whose text lies beside them, and a noise (see word_errors.py)
 
-Talkers of the last three are not held out, only the noises are. --out gets clean/, noisy/ and manifest.tsv with the
-columns utt, kind, corpus, noise, snr_db. What DIR does not have is left out, and named.
+Talkers of the last four are not held out, only the noises are. --out gets clean/, noisy/ and manifest.tsv with the
+columns utt, kind, corpus, noise, snr_db, text. What DIR does not have is left out, and named.
 """
 
 from __future__ import annotations
@@ -37,8 +38,14 @@ RATE = 16_000
 LEVELS = (2.5, 7.5, 12.5, -2.5, 17.5)  # dB, of active speech to noise
 EARLY = round(0.05 * RATE)  # samples of a room that the clean side keeps
 HIGH = 250.0  # Hz
-CORPORA = {"high": ("speechocean762",), "german": ("kerstin_de", "emodb"), "gaelic": ("gcompris_gd",)}
-COLUMNS = ("utt", "kind", "corpus", "noise", "snr_db")
+CORPORA = {
+    "high": ("speechocean762",),
+    "german": ("kerstin_de", "emodb"),
+    "gaelic": ("gcompris_gd",),
+    "transcribed": ("cmu_arctic",),
+}
+KINDS = ("rooms", "babble", "music", "telephone", *CORPORA)
+COLUMNS = ("utt", "kind", "corpus", "noise", "snr_db", "text")
 Wave = np.ndarray  # float32 (samples,)
 
 
@@ -48,48 +55,61 @@ class Settings:
     """Folder of recordings with clean/, noise/ and rir/."""
     out: Path
     """Where the pairs go."""
+    kinds: tuple[str, ...] = KINDS[:-1]
+    """Of those above."""
     count: int = 10
     """Pairs of each kind."""
     seconds: float = 5.0
-    """The longest that a pair is."""
+    """The longest that a pair is, but for a transcribed one."""
     sources: Sources = field(default_factory=lambda: Sources(validation_corpus="librispeech"))
 
 
 def main(settings: Settings) -> None:
+    unknown = [kind for kind in settings.kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
     found = split_sources(settings.data, settings.sources)
-    maker = Maker(found, round(settings.seconds * RATE))
+    maker = Maker(found, round(settings.seconds * RATE), settings.count)
     measured = [path for path in find_recordings([settings.data / name for name in settings.sources.rooms])
                 if "measured" in path.parts] if found.rooms else []  # fmt: skip
     rows = []
     for half in ("clean", "noisy"):
         (settings.out / half).mkdir(parents=True, exist_ok=True)
-    for kind in ("rooms", "babble", "music", "telephone", *CORPORA):
-        talkers = found.talkers if kind not in CORPORA else maker.talkers_of(CORPORA[kind], high=kind == "high")
+    for kind in settings.kinds:
+        talkers = maker.talkers_of(kind) if kind in CORPORA else found.talkers
         noises = [noise for noise in found.noises if (noise[0] == "music") == (kind == "music")]
         if not talkers or not noises or (kind == "rooms" and not measured):
             print(f"{settings.data} has nothing for {kind}", file=sys.stderr)
             continue
         made = islice(maker.pairs(kind, talkers, noises, measured), settings.count)
-        for i, (clean, noisy, corpus, noise, snr) in enumerate(made):
+        for i, (clean, noisy, path, noise, snr) in enumerate(made):
             name = f"{kind}_{i:02}"
             gain = 0.9 / max(0.9, float(np.abs(noisy).max()), float(np.abs(clean).max()))
             soundfile.write(settings.out / "clean" / f"{name}.wav", clean * gain, RATE, subtype="PCM_16")
             soundfile.write(settings.out / "noisy" / f"{name}.wav", noisy * gain, RATE, subtype="PCM_16")
-            rows.append((name, kind, corpus, noise, str(snr)))
+            text = " ".join(transcript(path).read_text("utf-8").split()) if kind == "transcribed" else ""
+            rows.append((name, kind, path.parent.parent.name, noise, str(snr), text))
         print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)
     write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows)))
 
 
-class Maker:
-    def __init__(self, split: Split, samples: int):
-        self.split, self.samples, self.library = split, samples, Library(RATE)
+def transcript(path: Path) -> Path:
+    """Of a recording, whether or not there is one."""
+    return path.with_suffix(".txt")
 
-    def talkers_of(self, corpora: Sequence[str], high: bool) -> list[list[Path]]:
-        """Talkers of corpora, file by file where a corpus has one talker; high: those whose pitch is."""
-        talkers = [talker for name in corpora for talker in by_folder(self.split.speech.get(name, []))]
+
+class Maker:
+    def __init__(self, split: Split, samples: int, count: int):
+        self.split, self.samples, self.count, self.library = split, samples, count, Library(RATE)
+
+    def talkers_of(self, kind: str) -> list[list[Path]]:
+        """Talkers of the kind's corpora, file by file where there are hardly any."""
+        talkers = [talker for name in CORPORA[kind] for talker in by_folder(self.split.speech.get(name, []))]
         if len(talkers) < 4:
             talkers = [[path] for talker in talkers for path in talker]
-        return [talker for talker in talkers if self.pitch(talker[0]) > HIGH] if high else talkers
+        if kind == "transcribed":
+            return [talker for talker in talkers if transcript(talker[0]).exists()]
+        return [talker for talker in talkers if kind != "high" or self.pitch(talker[0]) > HIGH]
 
     def pitch(self, path: Path) -> float:
         """Median over the louder half of the frames, Hz."""
@@ -101,15 +121,15 @@ class Maker:
 
     def pairs(
         self, kind: str, talkers: Sequence[Sequence[Path]], noises: Sequence[tuple[str, Path]], rooms: Sequence[Path]
-    ) -> Iterator[tuple[Wave, Wave, str, str, float]]:
-        """(clean, noisy, corpus, kind of noise, dB) without end; another talker, noise, room and level each time."""
-        step = max(1, len(talkers) // 10)  # over all of them, however many there are
+    ) -> Iterator[tuple[Wave, Wave, Path, str, float]]:
+        """(clean, noisy, talk, kind of noise, dB) without end; another talker, noise, room and level each time."""
+        step = max(1, len(talkers) // self.count)  # over all of them, however many there are
         for i, snr in enumerate(cycle(LEVELS)):
             talker = talkers[i * step % len(talkers)]
             path = talker[i // len(talkers) % len(talker)]
-            heard = clean = self.library[path][: self.samples]
+            heard = clean = self.library[path][: None if kind == "transcribed" else self.samples]
             noise, disturbance = noises[i * 7 % len(noises)]
-            other = np.resize(self.library[disturbance], len(clean))
+            other = np.resize(np.trim_zeros(self.library[disturbance], "f"), len(clean))  # some begin with silence
             if kind == "rooms":
                 room = rooms[i % len(rooms)]
                 heard, clean = reverberate(clean, self.library[room], EARLY)
@@ -122,7 +142,7 @@ class Maker:
             if kind == "telephone":
                 curve = band_curve(len(clean), RATE, 300, 3400)
                 noisy, clean = mu_law(shape(noisy, curve)), shape(clean, curve)
-            yield clean, noisy.astype(np.float32), path.parent.parent.name, noise, snr
+            yield clean, noisy.astype(np.float32), path, noise, snr
 
 
 if __name__ == "__main__":

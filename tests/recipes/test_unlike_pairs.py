@@ -59,3 +59,22 @@ def test_a_folder_without_noise(recordings, tmp_path):
     shutil.rmtree(recordings / "noise")
     found = make("--data", recordings, "--out", tmp_path / "unlike", "--sources.validation-corpus", "read")
     assert found.returncode == 1 and "noise" in found.stderr and len(found.stderr.strip().splitlines()) == 1
+
+
+def test_transcribed_sentences(recordings):
+    source = next((recordings / "clean" / "phone").rglob("*.*"))
+    folder = recordings / "clean" / "cmu_arctic" / "slt"
+    folder.mkdir(parents=True)
+    for name in ("said", "unknown"):
+        shutil.copy(source, folder / (name + source.suffix))
+    (folder / "said.txt").write_text("What is\n said.\n")
+    options = ["--out", recordings / "words", "--kinds", "transcribed", "--count", "2", "--seconds", "0.1"]
+    found = make("--data", recordings, *options, "--sources.validation-corpus", "read")
+    assert found.returncode == 0, found.stderr
+    with (recordings / "words" / "manifest.tsv").open(newline="", encoding="utf-8") as file:
+        assert [row["text"] for row in csv.DictReader(file, delimiter="\t")] == ["What is said."] * 2
+    whole = soundfile.info(source)
+    length = soundfile.info(recordings / "words" / "clean" / "transcribed_00.wav").frames
+    assert length == pytest.approx(whole.duration * 16_000, abs=1), "not cut"
+    wrong = make("--data", recordings, "--out", recordings / "x", "--kinds", "rain")
+    assert wrong.returncode == 1 and "no kind 'rain'" in wrong.stderr
