@@ -23,6 +23,7 @@ from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
 from . import networks
+from .augmentation import augment
 from .data import to_bytes
 from .networks import SMALLEST, NetworkConfig, Norm
 
@@ -137,24 +138,40 @@ def phases(
     optimizers: list[torch.optim.Optimizer],
     mismatched: bool = True,
     auxiliary: float = 1.0,
+    variety: float = 0.0,
+    bound: float = 0.3,
+    augmented: bool = False,
 ) -> list[Phase]:
     """The two moves; optimizers: of generator, discriminator. A batch has "image" and its condition, "label".
 
     mismatched: real pictures with conditions of other ones count as fakes as well, half as much as generated ones do
     (GAN-CLS, Reed et al. 2016, algorithm 1). auxiliary: weight of the likelihood of labels, of real and generated
-    pictures for the discriminator, of generated ones for the generator.
+    pictures for the discriminator, of generated ones for the generator. variety: weight of `variation` up to `bound`,
+    which the generator maximises on a quarter of the batch: where the data has but one or two pictures of a condition,
+    the game alone does not keep it from ignoring z (Yang et al. 2019, equation 2). augmented: the discriminator sees
+    all pictures as `seqgan.image.augmentation` changes them.
     """
     objective, judge = NonSaturating(), discriminator.config.judge
     mismatched = mismatched and judge != "auxiliary"
 
     def fakes(turn: Turn) -> Tensor:
         if "fake" not in turn.share:
-            z = generator.noise(len(turn.batch["image"]), turn.generator)
-            turn.share["fake"] = generator(z, turn.batch["label"])
+            label = turn.batch["label"]
+            again = label[: -(-len(label) // 4)] if variety else label[:0]
+            z = generator.noise(len(label) + len(again), turn.generator)
+            # In one batch, so that its normalisation makes no difference between the two of a condition.
+            fake, other = generator(z, torch.cat([label, again])).split([len(label), len(again)])
+            turn.share["fake"] = fake
+            if variety:
+                turn.share["variation"] = variation(fake[: len(again)], other, z[: len(again)], z[len(label) :])
         return turn.share["fake"]
 
+    def shown(image: Tensor, turn: Turn) -> Tensor:
+        return augment(image, turn.generator) if augmented else image
+
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
-        image, label, fake = turn.batch["image"], turn.batch["label"], fakes(turn).detach()
+        label, fake = turn.batch["label"], shown(fakes(turn).detach(), turn)
+        image = shown(turn.batch["image"], turn)
         real, generated = discriminator(image, label), discriminator(fake, label)
         turn.log("real", real.mean())
         turn.log("fake", generated.mean())
@@ -171,16 +188,26 @@ def phases(
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
-        label, fake = turn.batch["label"], fakes(turn)
+        label, fake = turn.batch["label"], shown(fakes(turn), turn)
         terms = {"game": objective.generator(discriminator(fake, label))}
         if judge == "auxiliary":
             terms["label"] = auxiliary * F.cross_entropy(discriminator.classify(fake), label)
+        if variety:
+            turn.log("variation", turn.share["variation"].mean())
+            terms["variety"] = -variety * turn.share["variation"].clamp_max(bound).mean()
         return terms
 
     return [
         Phase("discriminator", [discriminator], optimizers[1], discriminator_loss),
         Phase("generator", [generator], optimizers[0], generator_loss),
     ]
+
+
+def variation(one: Tensor, other: Tensor, z: Tensor, other_z: Tensor) -> Tensor:
+    """How far apart the pictures of one condition are for how far apart their z are: mean absolute differences of both,
+    divided; (batch, ...) -> (batch,). Yang et al. 2019, "Diversity-sensitive conditional generative adversarial
+    networks", equation 2."""
+    return (one - other).abs().flatten(1).mean(1) / (z - other_z).abs().flatten(1).mean(1)
 
 
 # ------------------------------------------------------------------------------------------------------- captions

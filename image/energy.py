@@ -174,7 +174,7 @@ class Climber:
     one in twenty begins anew from noise. All are saved with a run: give it to `fit` as `state`.
     """
 
-    def __init__(self, config: NetworkConfig, size: int = 4096, seed: int = 0, restart: float = 0.05):
+    def __init__(self, config: NetworkConfig, size: int = 1024, seed: int = 0, restart: float = 0.05):
         self.shape, self.restart = (config.channels, config.size, config.size), restart
         self.images = 2 * torch.rand(size, *self.shape, generator=torch.Generator().manual_seed(seed)) - 1
 

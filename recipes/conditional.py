@@ -72,6 +72,10 @@ class Settings:
     z, the generator drew one picture of each digit."""
     mismatched: bool = True
     """Whether real pictures with other captions or labels count as fakes, too."""
+    variety: float = 0.0
+    """Weight of how much pictures of one condition differ (see `seqgan.image.conditional.phases`)."""
+    augmented: bool = False
+    """Whether the discriminator sees pictures shifted and with a part cut out, for few of them."""
     least: int = 2
     """Words that occur more rarely in training captions are unknown."""
     learning_rate: float = 2e-4
@@ -128,7 +132,14 @@ def main(settings: Settings) -> None:
 
     average = EMA(generator, settings.ema)
     fit(
-        phases(generator, discriminator, optimizers, settings.mismatched),
+        phases(
+            generator,
+            discriminator,
+            optimizers,
+            settings.mismatched,
+            variety=settings.variety,
+            augmented=settings.augmented,
+        ),
         Stream(Shuffled(material.images, settings.seed), settings.batch or preset.batch),
         steps,
         folder,

@@ -83,6 +83,8 @@ class Settings:
     """Weight of EBGAN's repelling term."""
     climb: int = 20
     """Steps of gradient that the sampler's negatives make, in every step of the training."""
+    pool: int = 1024
+    """Pictures that the sampler keeps on their way. Of many more, most stand still for too long."""
     sample_every: int = 500
     checkpoint_every: int = 500
     classifier_steps: int = 500
@@ -157,7 +159,7 @@ def build(settings: Settings, preset: Preset, channels: int, size: int) -> Syste
     if settings.system == "sampler":
         # Without normalisation: what climbs alone must have the score that it has among others.
         config = NetworkConfig(size, channels, width=width, discriminator_norm="none")
-        discriminator, climber = Discriminator(config), Climber(config, seed=settings.seed)
+        discriminator, climber = Discriminator(config), Climber(config, settings.pool, settings.seed)
         return System(
             without_generator(discriminator, adam(discriminator), climber, settings.climb),
             {"discriminator": discriminator},

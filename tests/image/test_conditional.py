@@ -11,6 +11,7 @@ from seqgan.image.conditional import (
     build_words,
     encode,
     phases,
+    variation,
 )
 from seqgan.image.data import Images, Shuffled
 from seqgan.training import Stream, fit
@@ -70,6 +71,27 @@ def test_captions_are_obeyed(tmp_path):
             model(wrong)
     with pytest.raises(ValueError, match="1 or more"):
         model("top", count=0)
+
+
+def test_variation():
+    one, other = torch.zeros(2, 1, 4, 4), torch.tensor([0.5, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    z, other_z = torch.zeros(2, 3), torch.tensor([[1.0, -1.0, 1.0], [0.0, 0.0, 6.0]])
+    assert variation(one, other, z, other_z).tolist() == [0.5, 0.5]
+
+
+def test_variety_keeps_z_from_being_ignored(tmp_path):
+    images = quarters()
+    few = [(images.labels == label).nonzero()[i, 0].item() for label in range(4) for i in (0, 1)] * 8
+    labels, found = torch.arange(4).repeat(25), {}
+    for variety in (0.0, 5.0):
+        generator, discriminator = players(classes=4)
+        train(generator, discriminator, images.select(few), tmp_path / str(variety), variety=variety)
+        z = [generator.noise(100, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+        with torch.no_grad():
+            drawn = [generator.eval()(noise, labels) for noise in z]
+        assert (brightest(drawn[0]) == labels).float().mean() > 0.9
+        found[variety] = variation(*drawn, *z).mean().item()
+    assert found[5.0] > 1.3 * found[0.0]
 
 
 def test_mismatched_pairs_are_told_apart(tmp_path):
