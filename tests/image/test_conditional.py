@@ -40,10 +40,13 @@ def brightest(pixels):
     return pixels.float().view(-1, 2, 4, 2, 4).mean((2, 4)).flatten(1).argmax(1)
 
 
-@pytest.mark.parametrize("judge", ["concatenation", "auxiliary", "projection"])
-def test_labels_are_obeyed(judge, tmp_path):
+@pytest.mark.parametrize(
+    ("judge", "augmented"),
+    [("concatenation", False), ("auxiliary", False), ("projection", False), ("projection", True)],
+)
+def test_labels_are_obeyed(judge, augmented, tmp_path):
     generator, discriminator = players(classes=4, judge=judge)
-    train(generator, discriminator, quarters(), tmp_path)
+    train(generator, discriminator, quarters(), tmp_path, augmented=augmented)
     labels = torch.arange(4).repeat(25)
     with torch.no_grad():
         drawn = generator.eval()(generator.noise(100, torch.Generator().manual_seed(1)), labels)
