@@ -9,7 +9,7 @@ caption and, if there are any, split (train, valid, test) and category; or a tag
 anywhere, the same command goes on. The run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and
 `scores.json`: the share of pictures in which a classifier sees the label that was asked for, and distances and coverage
 by its features; with captions and categories, of held-out captions the recall of the right category, averaged over the
-categories, and what chance gives.
+categories, what the real pictures of these captions get, and what chance gives.
 """
 
 from __future__ import annotations
@@ -198,9 +198,14 @@ def by_category(
     every = replace(images, labels=labels)
     classifier = train_classifier(every, settings.run, settings.classifier_steps, seed=settings.seed)
 
+    def recall(pixels: Tensor) -> float:
+        return macro_recall(in_parts(classifier, pixels).argmax(1).cpu(), labels[held])
+
+    real = recall(images.pixels[held].to(next(classifier.parameters()).device))
+
     def judge(generator: Generator) -> dict[str, float]:
-        seen = in_parts(classifier, draw(generator, asked, seed=0)).argmax(1).cpu()
-        return {"recall": macro_recall(seen, labels[held]), "chance": 1 / len(labels[held].unique())}
+        found = recall(draw(generator, asked, seed=0))
+        return {"recall": found, "recall of real ones": real, "chance": 1 / len(labels[held].unique())}
 
     return judge
 

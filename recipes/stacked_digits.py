@@ -65,6 +65,9 @@ class Settings:
     batch: int | None = None
     steps: int | None = None
     """Of every generator."""
+    weaker: int = 1
+    """How many times narrower the discriminator is than the generator. Of equals neither loses much; at 4 a plain
+    generator collapses (Metz et al. 2017, appendix D)."""
     pack: int = 4
     """Pictures that a packed system's discriminator sees at once."""
     members: int = 5
@@ -133,7 +136,8 @@ def play(settings: Settings, images: Images, classifier: Classifier, real: Tenso
         discriminator_norm="layer" if method.by_sample else "batch",
     )
     torch.manual_seed(seed)
-    generator, discriminator = Generator(config), Discriminator(replace(config, channels=3 * pack))
+    judge = replace(config, channels=3 * pack, width=max(1, config.width // settings.weaker))
+    generator, discriminator = Generator(config), Discriminator(judge)
     model = GAN(generator, next(generator.parameters()).device)
 
     def look(step: int) -> dict[str, float]:
@@ -162,7 +166,7 @@ def labels_of(pixels: Tensor, classifier: Classifier) -> Tensor:
 
 def tabulate(folders: Sequence[Path]) -> str:
     """A row for all runs that differ in their seed only."""
-    rows = ["| system | data | steps | seeds | modes | KL | modes of real pictures |", "|---" * 7 + "|"]
+    rows = ["| system | D narrower | data | steps | seeds | modes | KL | modes of real pictures |", "|---" * 8 + "|"]
     loaded = [
         [json.loads((folder / name).read_text(encoding="utf-8")) for name in ("config.json", "scores.json")]
         for folder in folders
@@ -179,7 +183,8 @@ def tabulate(folders: Sequence[Path]) -> str:
         modes, kl = (spread([row["generated"][name] for row in scores]) for name in ("captured", "kl"))
         real = spread([row["real"]["captured"] for row in scores])
         name = system.get(config["system"], config["system"])
-        rows.append(f"| {name} | {Path(config['data']).name} | {steps} | {len(scores)} | {modes} | {kl} | {real} |")
+        cells = (name, config["weaker"], Path(config["data"]).name, steps, len(scores), modes, kl, real)
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows) + "\n"
 
 

@@ -112,6 +112,22 @@ def test_the_digits_of_the_package_are_read_as_such_and_differ(tmp_path):
     assert found.returncode == 0 and (tmp_path / "0123456789.png").exists(), found.stderr
 
 
+def test_the_captions_of_the_package_are_drawn_as_they_say_and_differ(tmp_path):
+    model, ink = TextToImage.from_pretrained(), {}
+    for caption in ("red heart", "grinning face", "person: dark skin tone", "person: light skin tone"):
+        pictures = model(caption, count=8, seed=1).float()
+        assert pictures.shape == (8, 3, 64, 64) and pictures[:, :, :3, :3].mean() > 230, "on white"
+        assert pictures.std(0).mean() > 4, "of 255: not eight times the same picture"
+        ink[caption] = pictures.movedim(1, 0)[:, pictures.amin(1) < 200].mean(1).tolist()
+    red, green, blue = ink["red heart"]
+    assert red > 1.7 * green and red > 1.7 * blue
+    red, green, blue = ink["grinning face"]
+    assert min(red, green) > 1.7 * blue, "yellow"
+    assert sum(ink["person: dark skin tone"]) < 0.85 * sum(ink["person: light skin tone"])
+    found = run(tmp_path, "red heart", "--count", "2", "--seed", "1")
+    assert found.returncode == 0 and not found.stderr and (tmp_path / "red-heart.png").exists()
+
+
 def test_library(models):
     digits, words = LabelToImage.from_pretrained(models["digits"]), TextToImage.from_pretrained(models["words"])
     pictures = digits([7, 7, 1], seed=3)
