@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import tyro
+from enhancer_pictures import draw_page
 from enhancer_process import NOT_INSTALLED, RATE, append_record, write
 from enhancer_table import Record, Table, write_csv
 
@@ -60,6 +61,8 @@ class Settings:
     """Columns of manifest.tsv to break the scores down by; of a value like rain/heavy only rain counts."""
     dnsmos: int = 1
     """Take DNSMOS of every so many recordings, 0: of none. It takes ten times as long as all other scores together."""
+    draw: int = 0
+    """Draw so many recordings of each set, evenly spaced, as these systems give them back: OUT/spectrograms-SET.png."""
     workers: int = 1
     """Processes that compute the scores."""
 
@@ -97,6 +100,9 @@ def main(settings: Settings) -> int:
         if settings.dnsmos:
             for system in done:
                 score(system, "opinions", opine, pairs[:: settings.dnsmos], settings.out, scorers)
+    if settings.draw:
+        for name, inside in sets.items():
+            draw(settings.out, name, inside[:: max(1, len(inside) // settings.draw)][: settings.draw], done)
     print(tabulate(sets, settings, notes))
     return int(any("failed:" in note for note in notes))
 
@@ -268,6 +274,12 @@ def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) 
     (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
     write_csv(settings.out / "table.csv", tables)
     return text
+
+
+def draw(out: Path, title: str, pairs: list[Pair], systems: list[str]) -> None:
+    columns = {"clean": [pair.clean for pair in pairs]}
+    columns |= {system: [output(out, system, pair) for pair in pairs] for system in systems}
+    draw_page(out / f"spectrograms-{title}.png", [pair.name for pair in pairs], columns)
 
 
 def _require_metrics() -> None:

@@ -24,6 +24,7 @@ COLUMNS = [
     ("OVRL", "dnsmos_ovrl", ".2f", fmean),
     ("SIG", "dnsmos_sig", ".2f", fmean),
     ("BAK", "dnsmos_bak", ".2f", fmean),
+    ("LSD dB", "log_spectral_distance", ".1f", fmean),
     ("level dB", "level_change", "+.1f", fmean),
     ("lag ms", "lag_ms", "+.1f", median),
 ]

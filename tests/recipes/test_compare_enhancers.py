@@ -1,6 +1,7 @@
 """compare_enhancers.py from end to end, as a command, on three small pairs and systems whose effect is known."""
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,7 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
     assert number["noisy"]["si_sdr"] == pytest.approx((10 - 2.5 + 14.8) / 3, abs=0.3)  # 16 of 48 kHz: -4.8 dB
     assert number["delayed"]["si_sdr"] == pytest.approx(number["noisy"]["si_sdr"], abs=0.3)  # scored in step
     for row in number.values():
+        assert 5 < row["log_spectral_distance"] < 40
         assert row["recordings"] == 3 and 1 < row["pesq"] < 4.6 and 0 <= row["cpu"] < 1 and 20 < row["memory"] < 1000
     assert "DNSMOS) are of 2 of the recordings: noisy, " in first.stdout
     assert float(rows["noisy"]["dnsmos_ovrl"]) > 1
@@ -116,7 +118,7 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
     scores.write_text(scores.read_text()[:-20])
     runs.write_text("\n".join(runs.read_text().splitlines()[:-1]))
     adapters.write_text(ADAPTERS.replace("0.5 * wave", "0.25 * wave"))
-    second = compare(*common, "identity", "delayed", "half")
+    second = compare(*common, "identity", "delayed", "half", "--draw", 2)
     assert second.returncode == 0
     assert second.stderr.splitlines() == [
         "delayed: enhancing 1 recordings",
@@ -125,10 +127,24 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
         "half: scores of 3 recordings",
         "half: opinions of 2 recordings",
     ]
+    assert (out / "spectrograms-trio.png").read_bytes().startswith(b"\x89PNG")
     after = read_table(out)
     assert after.keys() == table.keys()
     assert all(after[key]["pesq"] == row["pesq"] for key, row in table.items())
     assert float(after["half", "all", ""]["level_change"]) == pytest.approx(-12.04, abs=0.02)
+
+
+def test_a_page_has_what_is_loud_bright_and_silence_dark(pairs: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    pictures = importlib.import_module("recipes.enhancer_pictures")
+    silence, voice = tmp_path / "silence.wav", pairs / "noisy" / "take0.wav"
+    soundfile.write(silence, np.zeros(19_200), 16_000)
+    pictures.draw_page(tmp_path / "page.png", ["a", "b"], {"noise": [voice, voice], "nothing": [silence, silence]})
+    page = image.imread(tmp_path / "page.png")[..., :3]
+    height, width = page.shape[:2]
+    inside = page[height // 4 : height // 2 - 20, :, :]
+    left, right = inside[:, width // 4 : width // 2 - 20], inside[:, width // 2 + 20 : -20]
+    assert left.mean() > 0.3 and left.std() > 0.1 and right.max() < 0.05
 
 
 def test_our_own_model_by_path(pairs: Path, tmp_path: Path) -> None:
