@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
+from .conditional import variation
 from .networks import Discriminator, Generator
 
 
@@ -86,15 +87,25 @@ def phases(
     optimizers: list[torch.optim.Optimizer],
     category: float = 1.0,
     continuous: float = 0.1,
+    variety: float = 0.0,
+    bound: float = 0.3,
 ) -> list[Phase]:
     """The discriminator and the recogniser move together, then the generator; optimizers: of the generator, and of the
-    other two. category, continuous: the weights (lambda) of both parts of the information. A batch has "image"."""
+    other two. category, continuous: the weights (lambda) of both parts of the information. variety: weight of the
+    `variation` of pictures of one code with other noise, up to `bound`, on a quarter of the batch (not in the paper):
+    what makes a picture unlike others of its code also makes the code harder to read off. A batch has "image"."""
     objective, config = NonSaturating(), recogniser.config
 
     def fakes(turn: Turn) -> tuple[Tensor, Code]:
         if "fake" not in turn.share:
             z, code = draw(config, len(turn.batch["image"]), turn.generator)
-            turn.share["fake"] = generator(z), code
+            again = z[: -(-len(z) // 4) if variety else 0].clone()
+            again[:, : config.noise].normal_(generator=turn.generator)
+            fake, other = generator(torch.cat([z, again])).split([len(z), len(again)])
+            turn.share["fake"] = fake, code
+            if variety:
+                noise = z[: len(again), : config.noise], again[:, : config.noise]
+                turn.share["variation"] = variation(fake[: len(again)], other, *noise)
         return turn.share["fake"]
 
     def weighed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -112,6 +123,9 @@ def phases(
         fake, code = fakes(turn)
         features = discriminator.features(fake)
         terms = {"game": objective.generator(discriminator.score(features))}
+        if variety:
+            turn.log("variation", turn.share["variation"].mean())
+            terms["variety"] = -variety * turn.share["variation"].clamp_max(bound).mean()
         return terms | weighed(recogniser.information(features, code))
 
     return [
