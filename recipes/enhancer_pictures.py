@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from seqgan.figures import new_figure, save_figure
@@ -30,7 +31,7 @@ def draw_page(path: Path, names: Sequence[str], columns: Mapping[str, Sequence[P
     save_figure(figure, path)
 
 
-def decibels(path: Path):
+def decibels(path: Path) -> np.ndarray:
     """(frequency, time) of a recording of one channel"""
     wave, rate = soundfile.read(path, dtype="float32")
     spectrogram = Spectrogram(rate)
