@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
-from .conditional import variation
+from .conditional import reward, variation
 from .networks import Discriminator, Generator
 
 
@@ -88,7 +88,7 @@ def phases(
     category: float = 1.0,
     continuous: float = 0.1,
     variety: float = 0.0,
-    bound: float = 0.3,
+    bound: float = 0.1,
 ) -> list[Phase]:
     """The discriminator and the recogniser move together, then the generator; optimizers: of the generator, and of the
     other two. category, continuous: the weights (lambda) of both parts of the information. variety: weight of the
@@ -124,8 +124,7 @@ def phases(
         features = discriminator.features(fake)
         terms = {"game": objective.generator(discriminator.score(features))}
         if variety:
-            turn.log("variation", turn.share["variation"].mean())
-            terms["variety"] = -variety * turn.share["variation"].clamp_max(bound).mean()
+            terms["variety"] = -variety * reward(turn, bound)
         return terms | weighed(recogniser.information(features, code))
 
     return [

@@ -100,7 +100,7 @@ def main(settings: Settings) -> int:
         if settings.dnsmos:
             for system in done:
                 score(system, "opinions", opine, pairs[:: settings.dnsmos], settings.out, scorers)
-    if settings.draw:
+    if settings.draw > 0:
         for name, inside in sets.items():
             draw(settings.out, name, inside[:: max(1, len(inside) // settings.draw)][: settings.draw], done)
     print(tabulate(sets, settings, notes))
