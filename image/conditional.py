@@ -25,7 +25,7 @@ from seqgan.training import Phase, Turn
 from . import networks
 from .augmentation import augment
 from .data import to_bytes
-from .networks import SMALLEST, NetworkConfig, Norm
+from .networks import NetworkConfig, Norm
 
 Judge = Literal["concatenation", "auxiliary", "projection"]
 Own = TypeVar("Own", bound="Drawer")
@@ -111,9 +111,9 @@ class Discriminator(SavedModel):
             self.embedding = embedding(config, config.condition)
             self.mix = nn.Conv2d(maps + config.condition, maps, 1)
         elif config.judge == "projection":
-            self.embedding = embedding(config, maps * SMALLEST**2)
+            self.embedding = embedding(config, self.network.config.features)
         else:
-            self.classifier = nn.Linear(maps * SMALLEST**2, config.classes)
+            self.classifier = nn.Linear(self.network.config.features, config.classes)
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
         if self.config.judge == "concatenation":

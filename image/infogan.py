@@ -16,7 +16,7 @@ from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
 from .conditional import reward, variation
-from .networks import Discriminator, Generator
+from .networks import Discriminator, Generator, NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class CodeConfig:
     def latent(self) -> int:
         """The width of the generator's z."""
         return self.noise + self.categories + self.continuous
+
+
+def network_config(code: CodeConfig, size: int = 28, width: int = 64) -> NetworkConfig:
+    """Of both players, the paper's for MNIST (appendix C.1): two convolutions and a dense layer of 16 times the width
+    between them and what each ends in. On DCGAN's networks, deeper and without that layer, fewer of the categories
+    become digits."""
+    return NetworkConfig(size, 1, code.latent, width, smallest=size // 4, dense=16 * width)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Recogniser(nn.Module):
     def __init__(self, features: int, config: CodeConfig = CodeConfig(), hidden: int = 128):
         super().__init__()
         self.config = config
-        self.layers = nn.Sequential(nn.Linear(features, hidden), nn.LeakyReLU(0.1))
+        self.layers = nn.Sequential(nn.Linear(features, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.1))
         self.output = nn.Linear(hidden, config.categories + 2 * config.continuous)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -25,11 +25,12 @@ class NetworkConfig:
 
     generator: "dcgan"; "mlp", four dense layers of 512; "constant", convolutions with one number of channels and no
     normalisation. layers: of "dcgan" networks that are residual and have so many weight layers; None for the plain
-    ones. A discriminator under a gradient penalty must not have "batch" (the penalty is of each sample by itself);
-    "layer" normalises one sample.
+    ones. dense: numbers of a further dense layer at the start of the generator and the end of the discriminator, as
+    networks of two convolutions have it (InfoGAN); 0 for none. A discriminator under a gradient penalty must not have
+    "batch" (the penalty is of each sample by itself); "layer" normalises one sample.
     """
 
-    size: int = 64  # height and width, 4 times a power of 2
+    size: int = 64  # height and width, `smallest` times a power of 2
     channels: int = 3
     latent: int = 100
     width: int = 128  # channels at the picture's side; they double where it is halved
@@ -38,29 +39,41 @@ class NetworkConfig:
     discriminator_norm: Norm = "batch"
     activation: Activation = "relu"  # the discriminator's is leaky
     layers: int | None = None
+    smallest: int = SMALLEST
+    dense: int = 0
 
     def __post_init__(self) -> None:
-        if self.size < 2 * SMALLEST or self.size & (self.size - 1):
-            raise ValueError(f"pictures are a power of 2 wide, 8 at least, not {self.size}")
-        if not (0 < self.channels <= 64 and 0 < self.latent <= 65_536 and 0 < self.width <= 4096 and self.size <= 1024):
+        stages = self.size // self.smallest if self.smallest > 0 else 0
+        if stages < 2 or stages & (stages - 1) or self.size % self.smallest:
+            raise ValueError(
+                f"pictures are {self.smallest} times a power of 2 wide, {2 * self.smallest} at least, not {self.size}"
+            )
+        limits = [(self.size, 1024), (self.channels, 64), (self.latent, 65_536), (self.width, 4096)]
+        if not all(0 < size <= limit for size, limit in limits) or not 0 <= self.dense <= 65_536:
             raise ValueError(f"sizes out of range: {self}")  # settings may come with somebody's weights
         if self.layers is not None and not 2 + 2 * self.stages <= self.layers <= 1000:
             raise ValueError(f"{self.size} pixels take {2 + 2 * self.stages} layers or more, not {self.layers}")
 
     @property
     def stages(self) -> int:
-        """How often the resolution doubles from 4 x 4."""
-        return (self.size // SMALLEST).bit_length() - 1
+        """How often the resolution doubles from the smallest."""
+        return (self.size // self.smallest).bit_length() - 1
 
     @property
     def widths(self) -> list[int]:
-        """Channels at every resolution, from 4 x 4 up; the last is the picture's own."""
+        """Channels at every resolution, from the smallest up; the last is the picture's own."""
         return [self.width * 2**i for i in reversed(range(self.stages))]
 
+    @property
+    def features(self) -> int:
+        """How many numbers a discriminator's last layer sees."""
+        return self.dense or self.widths[0] * self.smallest**2
 
-def norm(kind: Norm, channels: int) -> nn.Module:
+
+def norm(kind: Norm, channels: int, flat: bool = False) -> nn.Module:
+    """Of maps, or of flat features."""
     if kind == "batch":
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)
     return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
 
 
@@ -75,7 +88,7 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
-        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
         if getattr(module, "bias", None) is not None:
             nn.init.zeros_(module.bias)
@@ -146,8 +159,12 @@ class Generator(SavedModel):
         yield nn.Conv2d(before, config.channels, 3, padding=1)
 
     def beginning(self, width: int) -> Iterator[nn.Module]:
-        yield nn.Linear(self.config.latent, width * SMALLEST**2)
-        yield nn.Unflatten(1, (width, SMALLEST, SMALLEST))
+        config = self.config
+        if config.dense:
+            yield nn.Linear(config.latent, config.dense)
+            yield from (norm(config.generator_norm, config.dense, flat=True), activation(config.activation))
+        yield nn.Linear(config.dense or config.latent, width * config.smallest**2)
+        yield nn.Unflatten(1, (width, config.smallest, config.smallest))
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """z: (count, latent)"""
@@ -167,8 +184,8 @@ class Discriminator(SavedModel):
         super().__init__()
         self.config = config
         parts = self.convolutional if config.layers is None else self.residual
-        self.layers = nn.Sequential(*parts())
-        self.output = nn.Linear(config.widths[0] * SMALLEST**2, 1)
+        self.layers = nn.Sequential(*parts(), *self.end())
+        self.output = nn.Linear(config.features, 1)
         initialise(self)
 
     def convolutional(self) -> Iterator[nn.Module]:
@@ -191,6 +208,13 @@ class Discriminator(SavedModel):
                 before = after
             yield nn.AvgPool2d(2)
         yield activation(config.activation, 0.2)
+
+    def end(self) -> Iterator[nn.Module]:
+        config = self.config
+        if config.dense:
+            yield from (nn.Flatten(), nn.Linear(config.widths[0] * config.smallest**2, config.dense))
+            yield norm(config.discriminator_norm, config.dense, flat=True)
+            yield activation(config.activation, 0.2)
 
     def features(self, image: Tensor) -> Tensor:
         """(batch, width)"""

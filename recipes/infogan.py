@@ -21,9 +21,9 @@ import torch
 from seqgan.checkpoint import write_json
 from seqgan.figures import draw_curves, new_figure, save_figure
 from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
-from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, phases, plain, sweep
+from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, network_config, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
-from seqgan.image.networks import SMALLEST, Discriminator, Generator, NetworkConfig
+from seqgan.image.networks import Discriminator, Generator
 from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.training import Stream, fit
 
@@ -37,7 +37,7 @@ class Preset:
     steps: int
 
 
-PRESETS = {"paper": Preset(64, 100, 50_000), "reduced": Preset(32, 64, 6000)}
+PRESETS = {"paper": Preset(64, 128, 5000), "reduced": Preset(32, 64, 5000)}
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ class Settings:
     """A folder of MNIST's idx files, or "digits"."""
     run: Path = Path("runs/infogan")
     preset: Literal["paper", "reduced"] = "paper"
-    size: int = 32
-    """Height and width, a power of 2."""
+    size: int = 28
+    """Height and width, 4 times at least 2."""
     width: int | None = None
-    """By default the preset's, as are batch and steps."""
+    """Channels of the first of two convolutions, a sixteenth of the dense layer's numbers; by default the preset's, as
+    are batch and steps."""
     batch: int | None = None
     steps: int | None = None
     noise: int = 62
@@ -81,12 +82,12 @@ def main(settings: Settings) -> None:
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which the categories are judged")
     code = CodeConfig(settings.noise, settings.categories, settings.continuous)
-    config = NetworkConfig(settings.size, 1, code.latent, settings.width or preset.width)
+    config = network_config(code, settings.size, settings.width or preset.width)
     write_json(folder / "config.json", settings)
     classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
     torch.manual_seed(settings.seed)
     generator, discriminator = Generator(config), Discriminator(config)
-    recogniser = Recogniser(config.widths[0] * SMALLEST**2, code)
+    recogniser = Recogniser(config.features, code)
     optimizers = [
         torch.optim.Adam(generator.parameters(), settings.learning_rate, betas=(0.5, 0.999)),
         torch.optim.Adam(

@@ -17,6 +17,8 @@ VARIANTS = [
     NetworkConfig(size=16, channels=1, latent=8, width=4, generator_norm="none", discriminator_norm="none"),
     NetworkConfig(size=16, channels=1, latent=8, width=4, activation="tanh", discriminator_norm="layer"),
     NetworkConfig(size=16, channels=1, latent=8, width=4, layers=34),
+    NetworkConfig(size=28, channels=1, latent=8, width=4, smallest=7, dense=16),
+    NetworkConfig(size=8, channels=1, latent=8, width=4, smallest=2, dense=16, discriminator_norm="layer"),
 ]
 
 
@@ -43,7 +45,19 @@ def test_dcgan_has_the_paper_s_widths():
     assert [p.shape[0] for p in Discriminator().parameters() if p.dim() == 4] == [128, 256, 512, 1024]
 
 
-@pytest.mark.parametrize("options", [{"size": 20}, {"size": 4}, {"layers": 4}, {"width": 10**6}, {"latent": 0}])
+WRONG = [
+    {"size": 20},
+    {"size": 4},
+    {"layers": 4},
+    {"width": 10**6},
+    {"latent": 0},
+    {"dense": -1},
+    {"smallest": 0},
+    {"size": 30, "smallest": 7},
+]
+
+
+@pytest.mark.parametrize("options", WRONG)
 def test_networks_that_cannot_be(options):
     with pytest.raises(ValueError):
         NetworkConfig(**options)

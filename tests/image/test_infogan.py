@@ -7,7 +7,7 @@ import torch
 
 from seqgan.image.conditional import variation
 from seqgan.image.data import Images, Shuffled
-from seqgan.image.infogan import Code, CodeConfig, Recogniser, agreement, draw, phases, plain, sweep
+from seqgan.image.infogan import Code, CodeConfig, Recogniser, agreement, draw, network_config, phases, plain, sweep
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.training import Stream, fit
 
@@ -25,6 +25,15 @@ def test_codes():
     assert torch.equal(z[:, 72:], code.continuous)
     assert code.continuous.abs().max() <= 1 and code.continuous.var().item() == pytest.approx(1 / 3, abs=0.02)
     assert torch.bincount(code.category).min() > 400
+
+
+def test_the_paper_s_networks():
+    """Appendix C.1 for MNIST; of a transposed convolution the first number is what goes in."""
+    config = network_config(CodeConfig())
+    networks = Generator(config), Discriminator(config)
+    generator, discriminator = ([tuple(p.shape) for p in network.parameters() if p.dim() > 1] for network in networks)
+    assert generator == [(1024, 74), (128 * 49, 1024), (128, 64, 4, 4), (64, 1, 4, 4)]
+    assert discriminator == [(64, 1, 4, 4), (128, 64, 4, 4), (1024, 128 * 49), (1, 1024)]
 
 
 def test_the_bound_on_the_information():
@@ -75,9 +84,9 @@ def quarters(number=512):
 def train(folder, images=None, **options):
     """The generator, after 250 steps."""
     torch.manual_seed(0)
-    config = NetworkConfig(size=8, channels=1, latent=CODE.latent, width=16)
+    config = network_config(CODE, size=8, width=16)
     generator, discriminator = Generator(config), Discriminator(config)
-    recogniser = Recogniser(16 * 16, CODE, hidden=32)
+    recogniser = Recogniser(config.features, CODE, hidden=32)
     both = [*discriminator.parameters(), *recogniser.parameters()]
     optimizers = [
         torch.optim.Adam(generator.parameters(), 2e-3, betas=(0.5, 0.999)),
