@@ -193,7 +193,8 @@ def phases(
         if judge == "auxiliary":
             terms["label"] = auxiliary * F.cross_entropy(discriminator.classify(fake), label)
         if variety:
-            terms["variety"] = -variety * reward(turn, bound)
+            turn.log("variation", turn.share["variation"].mean())
+            terms["variety"] = -variety * turn.share["variation"].clamp_max(bound).mean()
         return terms
 
     return [
@@ -207,12 +208,6 @@ def variation(one: Tensor, other: Tensor, z: Tensor, other_z: Tensor) -> Tensor:
     divided; (batch, ...) -> (batch,). Yang et al. 2019, "Diversity-sensitive conditional generative adversarial
     networks", equation 2."""
     return (one - other).abs().flatten(1).mean(1) / (z - other_z).abs().flatten(1).mean(1)
-
-
-def reward(turn: Turn, bound: float) -> Tensor:
-    """The mean of the `variation` that the turn shares, each up to `bound`; the turn records it without the bound."""
-    turn.log("variation", turn.share["variation"].mean())
-    return turn.share["variation"].clamp_max(bound).mean()
 
 
 # ------------------------------------------------------------------------------------------------------- captions

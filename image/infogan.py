@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
-from .conditional import reward, variation
 from .networks import Discriminator, Generator, NetworkConfig
 
 
@@ -36,7 +35,9 @@ class CodeConfig:
 def network_config(code: CodeConfig, size: int = 28, width: int = 64) -> NetworkConfig:
     """Of both players, the paper's for MNIST (appendix C.1): two convolutions and a dense layer of 16 times the width
     between them and what each ends in. On DCGAN's networks, deeper and without that layer, fewer of the categories
-    become digits."""
+    become digits. ValueError for pictures that cannot be halved twice."""
+    if size % 4:
+        raise ValueError(f"InfoGAN's pictures are a multiple of 4 wide, not {size}")
     return NetworkConfig(size, 1, code.latent, width, smallest=size // 4, dense=16 * width)
 
 
@@ -94,25 +95,15 @@ def phases(
     optimizers: list[torch.optim.Optimizer],
     category: float = 1.0,
     continuous: float = 0.1,
-    variety: float = 0.0,
-    bound: float = 0.1,
 ) -> list[Phase]:
     """The discriminator and the recogniser move together, then the generator; optimizers: of the generator, and of the
-    other two. category, continuous: the weights (lambda) of both parts of the information. variety: weight of the
-    `variation` of pictures of one code with other noise, up to `bound`, on a quarter of the batch (not in the paper):
-    what makes a picture unlike others of its code also makes the code harder to read off. A batch has "image"."""
+    other two. category, continuous: the weights (lambda) of both parts of the information. A batch has "image"."""
     objective, config = NonSaturating(), recogniser.config
 
     def fakes(turn: Turn) -> tuple[Tensor, Code]:
         if "fake" not in turn.share:
             z, code = draw(config, len(turn.batch["image"]), turn.generator)
-            again = z[: -(-len(z) // 4) if variety else 0].clone()
-            again[:, : config.noise].normal_(generator=turn.generator)
-            fake, other = generator(torch.cat([z, again])).split([len(z), len(again)])
-            turn.share["fake"] = fake, code
-            if variety:
-                noise = z[: len(again), : config.noise], again[:, : config.noise]
-                turn.share["variation"] = variation(fake[: len(again)], other, *noise)
+            turn.share["fake"] = generator(z), code
         return turn.share["fake"]
 
     def weighed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -129,10 +120,8 @@ def phases(
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         fake, code = fakes(turn)
         features = discriminator.features(fake)
-        terms = {"game": objective.generator(discriminator.score(features))}
-        if variety:
-            terms["variety"] = -variety * reward(turn, bound)
-        return terms | weighed(recogniser.information(features, code))
+        game = objective.generator(discriminator.score(features))
+        return {"game": game} | weighed(recogniser.information(features, code))
 
     return [
         Phase("discriminator", [discriminator, recogniser], optimizers[1], discriminator_loss),

@@ -47,7 +47,7 @@ class Settings:
     run: Path = Path("runs/infogan")
     preset: Literal["paper", "reduced"] = "paper"
     size: int = 28
-    """Height and width, 4 times at least 2."""
+    """Height and width, a multiple of 4."""
     width: int | None = None
     """Channels of the first of two convolutions, a sixteenth of the dense layer's numbers; by default the preset's, as
     are batch and steps."""
@@ -58,11 +58,6 @@ class Settings:
     continuous: int = 2
     information: float = 1.0
     """Weight of the information; a tenth of it for the continuous codes. 0 is a regular GAN on the same input."""
-    variety: float = 0.0
-    """Weight of how unlike each other pictures of one code are, up to --bound: keeps the codes from saying all."""
-    bound: float = 0.1
-    """Mean absolute difference of such pictures for that of their noise; MNIST's digits of one kind have 0.24, but with
-    a bound of 0.2 the categories mix kinds of digits to come to it."""
     learning_rate: float = 1e-3
     """Of the generator, as in the paper."""
     discriminator_rate: float = 2e-4
@@ -102,9 +97,7 @@ def main(settings: Settings) -> None:
         return {"validation/agreement": judge(generator, code, classifier)}
 
     fit(
-        phases(
-            generator, discriminator, recogniser, optimizers, weight, 0.1 * weight, settings.variety, settings.bound
-        ),
+        phases(generator, discriminator, recogniser, optimizers, weight, 0.1 * weight),
         Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
         steps,
         folder,
