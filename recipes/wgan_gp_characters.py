@@ -26,11 +26,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from seqgan.checkpoint import write_json, write_text
+from seqgan.checkpoint import find_weights, write_json, write_text
+from seqgan.ema import EMA
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, read_metrics, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -79,6 +80,14 @@ class Settings:
     learning_rate: float | None = None
     steps: int | None = None
     """Iterations, each with one step of the generator."""
+    init: str | None = None
+    """A generator to begin from: a .safetensors file, or the name of one in the package. Its critic begins anew."""
+    warm_up: int = 0
+    """Iterations in which the generator's rate rises; with --init some hundreds, until the new critic has learnt."""
+    decay: float = 0.0
+    """Last share of the iterations, over which the rates fall as a cosine."""
+    ema: float = 0.0
+    """Decay of the average of the generator's weights that writes and is saved; 0, as in the paper, for none."""
     batch: int = 64
     penalty: float = 10.0
     """Weight of the gradient penalty."""
@@ -123,6 +132,8 @@ def train(settings: Settings) -> None:
         write_json(folder / "references.json", references(training, tokens, config, measure, samples))
     torch.manual_seed(settings.seed)
     generator, critic = CharacterGenerator(config), Critic(config)
+    if settings.init is not None:
+        generator = begin_from(settings.init, config)
     optimizers = [torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.9)) for player in (generator, critic)]
     if settings.game == "wgan-gp":
         objective, weight = Wasserstein(), settings.penalty
@@ -135,16 +146,27 @@ def train(settings: Settings) -> None:
         generator.save(folder / "generator.safetensors")
         return {f"validation/{name}": value for name, value in measure(lines).items()}
 
+    game = phases(generator, critic, *optimizers, objective=objective, weight=weight, critic_steps=critic_steps)
+    for phase, warm_up in zip(game, (0, settings.warm_up), strict=True):
+        phase.schedule = warm_up_and_cosine(steps, warm_up, settings.decay)
     fit(
-        phases(generator, critic, *optimizers, objective=objective, weight=weight, critic_steps=critic_steps),
+        game,
         Stream(Sequences(tokens, settings.seed), settings.batch),
         steps,
         folder,
         every={settings.evaluate_every: evaluate} | ({steps: evaluate} if steps % settings.evaluate_every else {}),
+        ema=EMA(generator, settings.ema) if settings.ema else None,
         seed=settings.seed,
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
     )
+
+
+def begin_from(name: str, config: WGANConfig) -> CharacterGenerator:
+    generator = CharacterGenerator.load(find_weights(name, "seqgan.text"))
+    if generator.config != config:
+        raise ValueError(f"{name} is for other characters, or of another length or width, than this data and --preset")
+    return generator
 
 
 def read_data(settings: Settings) -> tuple[list[str], list[str]]:

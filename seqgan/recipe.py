@@ -63,7 +63,7 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
     def factor(step: int) -> float:
         left = min(1.0, (steps - step) / max(1, decay * steps))
         fall = 0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * left))
-        return min(1.0, (step + 1) / warm_up) * fall
+        return min(1.0, (step + 1) / max(1, warm_up)) * fall
 
     return factor
 

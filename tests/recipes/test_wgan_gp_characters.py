@@ -90,6 +90,38 @@ def test_a_stopped_run_goes_on_and_stands_beside_its_control(recipe, settings, t
     assert len(samples) == 30 and all(len(line) <= 16 for line in samples)
 
 
+def test_begins_from_another_generator_whose_critic_is_new(recipe, settings, tmp_path):
+    def trained(name, **options):
+        recipe.main(replace(settings, run=tmp_path / name, **options))
+        return torch.cat([value.float().flatten() for _, value in sorted(load_weights(path(name)).items())])
+
+    def path(name):
+        return tmp_path / name / "generator.safetensors"
+
+    first = trained("whole")
+    begin = {"init": str(path("whole")), "steps": 1, "seed": 5}
+    still, moved = trained("still", **begin, warm_up=10**9), trained("moved", **begin)
+    torch.testing.assert_close(still, first, atol=1e-5, rtol=1e-3)
+    assert (moved - first).abs().max() > 1e-4
+    assert (trained("slow", **begin, decay=1.0) - first).abs().max() > 1e-4, "the cosine begins at the whole rate"
+    with pytest.raises(ValueError, match="other characters, or of another length or width"):
+        trained("wider", **begin, width=16)
+
+
+def test_the_average_is_what_is_saved_and_changes_no_training(recipe, settings, tmp_path):
+    """After one step it is a tenth of the beginning and nine tenths of what was learnt."""
+    settings = replace(settings, steps=1, precision="no")
+    recipe.main(settings)
+    recipe.main(replace(settings, run=tmp_path / "averaged", ema=0.999))
+    last, average = (CharacterGenerator.load(tmp_path / run / "generator.safetensors") for run in ("whole", "averaged"))
+    torch.manual_seed(settings.seed)
+    begin = CharacterGenerator(last.config)
+    for a, b, c in zip(begin.parameters(), last.parameters(), average.parameters(), strict=True):
+        torch.testing.assert_close(c, 0.1 * a + 0.9 * b, atol=1e-5, rtol=2e-3)
+    losses = [(tmp_path / run / "metrics.jsonl").read_text().splitlines()[0] for run in ("whole", "averaged")]
+    assert json.loads(losses[0])["critic/distance"] == json.loads(losses[1])["critic/distance"]
+
+
 def test_references_are_measured_as_the_samples_are(recipe, settings, tmp_path):
     """Real lines of the training set that are all held out as well differ by nothing; a trigram model's do."""
     recipe.main(replace(settings, steps=1, held_out=settings.data / "train.txt.gz"))
