@@ -43,6 +43,20 @@ def test_seeds_do_not_hear_of_one_another():
     assert (grad.abs().sum((1, 2)) > 0).tolist() == [False, True, False]
 
 
+def test_points_keep_float32_in_mixed_precision():
+    """Between 2 and 4 bfloat16 has every 64th part of 1 only: the modes of the grid, 0.05 wide, would fall into steps."""
+    torch.manual_seed(0)
+    generator, discriminator = mixtures.Generator(2, 16), mixtures.Discriminator(2, 2, 8)
+    with torch.no_grad():
+        generator.layers[-1].bias.fill_(3.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = generator.layers[3](torch.randn(2, 8, 16))
+        points = generator(torch.randn(2, 8, 2))
+        first = discriminator.layers[0](points.view(2, 4, 4))
+    assert hidden.dtype == torch.bfloat16 and points.dtype == first.dtype == torch.float32
+    assert (points != points.bfloat16().float()).any()
+
+
 def test_a_ring_is_learnt(tmp_path):
     options = ["--seeds", "2", "--hidden", "48", "--maxout", "16", "--learning-rate", "1e-3", "--evaluate-every", "50"]
     options += ["--run", str(tmp_path / "ring"), "--steps"]
