@@ -2,12 +2,15 @@
 
     python recipes/enhancement_experiments.py --data DIR --run runs/experiments                     # all of them
     python recipes/enhancement_experiments.py --data DIR --run runs/experiments --only wave batch   # some of them
+    python recipes/enhancement_experiments.py --data DIR --run runs/experiments --seeds 3           # each three times
     python recipes/enhancement_experiments.py --run runs/experiments --steps 0                      # only the table
 
 Each is a run of recipes/enhancement.py on so many windows of two seconds, from random weights. The control is `base`
-without an adversary; `seed` is the control again with another seed, and says how much of a difference is chance. An
-interrupted run goes on, a finished one is not run again. The table goes to standard output and to table.md: the mean of
-the validation scores over the last third of the run, and their differences from the control.
+without an adversary. An interrupted run goes on, a finished one is not run again.
+
+The table goes to standard output and to table.md: the mean of the validation scores over the last third of a run and
+over the seeds that were run, and their differences from the control of the same seeds, with the standard deviation over
+the seeds. How the control itself varies with the seed says how much of a single difference is chance.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from seqgan.checkpoint import write_text
 from seqgan.figures import read_metrics
@@ -38,7 +41,6 @@ class Change:
 NO_ADVERSARY = "--adversary none"
 CHANGES = {
     "control": Change("base, no adversary", NO_ADVERSARY),
-    "seed": Change("another seed", f"{NO_ADVERSARY} --seed 1"),
     # The game.
     "metric": Change("metric discriminator, .025", "--weights.adversary 0.025"),
     "metric-strong": Change("metric discriminator, .1", "--weights.adversary 0.1"),
@@ -85,6 +87,8 @@ class Settings:
     """A folder for each experiment, and the table."""
     only: tuple[str, ...] = ()
     """Names of experiments; by default all of them."""
+    seeds: int = 1
+    """Runs of each experiment, with seeds 0, 1, ...; those beyond the first have their number in the folder's name."""
     steps: int = 1500
     """Of 24 seconds each; 0 makes the table of what is there."""
     options: str = ""
@@ -98,39 +102,63 @@ def main(settings: Settings) -> None:
     if settings.steps:
         if settings.data is None:
             raise ValueError("--data DIR is needed to train")
-        for name in settings.only or CHANGES:
-            train(settings, name)
+        for seed in range(settings.seeds):
+            for name in settings.only or CHANGES:
+                train(settings, name, seed)
     text = table(settings.run)
     print(text, end="")
     if settings.run.exists():
         write_text(settings.run / "table.md", text)
 
 
-def train(settings: Settings, name: str) -> None:
-    change = CHANGES[name]
+def folder_of(name: str, seed: int) -> str:
+    return f"{name}.{seed}" if seed else name
+
+
+def train(settings: Settings, name: str, seed: int) -> None:
+    change, folder = CHANGES[name], settings.run / folder_of(name, seed)
     steps = round(settings.steps * change.share)
-    command = [sys.executable, str(RECIPE), "--data", str(settings.data), "--run", str(settings.run / name)]
+    command = [sys.executable, str(RECIPE), "--data", str(settings.data), "--run", str(folder), "--seed", str(seed)]
     command += ["--steps", str(steps), "--decay", "0.6", "--ema", "0.99", "--validate-every", str(max(1, steps // 6))]
     command += [*settings.options.split(), *change.arguments.split()]
-    print(f"{name}: {change.said}", file=sys.stderr, flush=True)
+    print(f"{folder.name}: {change.said}", file=sys.stderr, flush=True)
     code = subprocess.run(command).returncode
     if code:
         raise SystemExit(code if code > 0 else 128 - code)
 
 
 def table(folder: Path) -> str:
-    """A row for each experiment that has scores; differences once the control has."""
-    found = {name: scores(folder / name) for name in CHANGES}
-    found = {name: row for name, row in found.items() if row}
+    """A row for each experiment that has scores; differences where the control has the same seed."""
     heads = [f"{title} | difference" for title, _ in SCORES.values()]
-    lines = [f"| experiment | | {' | '.join(heads)} | minutes |", f"|{'---|' * (2 * len(SCORES) + 3)}"]
-    for name, row in found.items():
+    lines = [f"| experiment | | seeds | {' | '.join(heads)} | minutes |", f"|{'---|' * (2 * len(SCORES) + 4)}"]
+    control = by_seed(folder, "control")
+    for name, change in CHANGES.items():
+        runs = by_seed(folder, name)
+        if not runs:
+            continue
         cells = []
         for key, (_, form) in SCORES.items():
-            control = found.get("control")
-            cells += [format(row[key], form[1:]), format(row[key] - control[key], form) if control else ""]
-        lines.append(f"| {name} | {CHANGES[name].said} | {' | '.join(cells)} | {row['seconds'] / 60:.0f} |")
+            found = [row[key] for row in runs.values()]
+            differences = [row[key] - control[seed][key] for seed, row in runs.items() if seed in control]
+            own = name == "control"  # its spread is of the scores themselves
+            spread = f" ± {format(stdev(found), form[1:])}" if own and len(found) > 1 else ""
+            cells += [format(fmean(found), form[1:]) + spread, "" if own else difference(differences, form)]
+        minutes = fmean(row["seconds"] for row in runs.values()) / 60
+        lines.append(f"| {name} | {change.said} | {len(runs)} | {' | '.join(cells)} | {minutes:.0f} |")
     return "\n".join(lines) + "\n"
+
+
+def difference(values: list[float], form: str) -> str:
+    if not values:
+        return ""
+    spread = f" ± {format(stdev(values), form[1:])}" if len(values) > 1 else ""
+    return format(fmean(values), form) + spread
+
+
+def by_seed(folder: Path, name: str) -> dict[int, dict[str, float]]:
+    found = {0: folder / name} | {int(path.suffix[1:]): path for path in sorted(folder.glob(f"{name}.[0-9]*"))}
+    rows = {seed: scores(path) for seed, path in found.items()}
+    return {seed: row for seed, row in rows.items() if row}
 
 
 def scores(run: Path) -> dict[str, float]:

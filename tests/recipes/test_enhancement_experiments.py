@@ -16,7 +16,9 @@ def experiments(*arguments) -> subprocess.CompletedProcess:
 
 
 def test_a_table_of_what_runs_recorded(tmp_path):
-    for name, lift in (("control", 0.0), ("metric", 0.2), ("short", -0.1)):
+    """Of two seeds where there are two, and differences of the same seed."""
+    lifts = {"control": 0.0, "control.1": 0.1, "metric": 0.2, "metric.1": 0.4, "short": -0.1, "wide.2": 0.0}
+    for name, lift in lifts.items():
         (tmp_path / name).mkdir()
         lines = [{"step": 50, "generator/wave": 1.0}]
         for step in range(100, 700, 100):
@@ -26,18 +28,21 @@ def test_a_table_of_what_runs_recorded(tmp_path):
     found = experiments("--run", tmp_path, "--steps", 0)
     assert found.returncode == 0, found.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.stdout.splitlines()]
-    assert [row[0] for row in rows] == ["experiment", "---", "control", "metric", "short"]
+    assert [row[0] for row in rows] == ["experiment", "---", "control", "metric", "wide", "short"]
     assert len({len(row) for row in rows}) == 1
-    assert rows[2][2:4] == ["1.550", "+0.000"] and rows[3][2:4] == ["1.750", "+0.200"] and rows[4][3] == "-0.100"
+    assert [row[2] for row in rows[2:]] == ["2", "2", "1", "1"]
+    assert [row[3] for row in rows[2:]] == ["1.600 ± 0.071", "1.850", "1.550", "1.450"]
+    assert [row[4] for row in rows[2:]] == ["", "+0.250 ± 0.071", "", "-0.100"], "seed 2 of the control was not run"
     assert rows[3][-1] == "6" and (tmp_path / "table.md").read_text() == found.stdout
 
 
 def test_an_experiment_is_run_and_not_run_again(recordings, tmp_path):
-    options = ["--data", recordings, "--run", tmp_path, "--only", "causal", "--steps", 1]
+    options = ["--data", recordings, "--run", tmp_path, "--only", "causal", "--steps", 1, "--seeds", 2]
     options += ["--options=--hidden 8 --channels 4 4 4 4 --batch 2 --threads 1"]
     first = experiments(*options)
     assert first.returncode == 0, first.stderr
-    assert json.loads((tmp_path / "causal" / "config.json").read_text())["causal"] is True
+    configs = [json.loads((tmp_path / run / "config.json").read_text()) for run in ("causal", "causal.1")]
+    assert [(config["causal"], config["seed"]) for config in configs] == [(True, 0), (True, 1)]
     again = experiments(*options)
     assert again.returncode == 0 and "finished at step 1" in again.stderr
     assert again.stdout == first.stdout and "causal" in first.stdout
