@@ -35,6 +35,8 @@ from enhancer_pictures import draw_page
 from enhancer_process import NOT_INSTALLED, RATE, append_record, write
 from enhancer_table import Record, Table, write_csv
 
+from seqgan.speech.plan import AUDIO
+
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"], "1"
 )
@@ -42,7 +44,6 @@ ONE_THREAD = dict.fromkeys(
 Scores = dict[str, float]
 
 KINDS = ("runs", "scores", "opinions")  # what is kept of a system, a line per recording
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,7 @@ def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) 
     systems: dict[str, dict[Pair, Record]] = {}
     for path in sorted(settings.out.glob("*/scores.jsonl")):
         runs, scores, opinions = (latest(path.with_name(f"{kind}.jsonl"), pairs) for kind in KINDS)
+        scores, opinions = (of_runs(found, runs) for found in (scores, opinions))
         if len(runs) == len(scores) == len(pairs):
             name = scores[pairs[0]]["system"]
             systems[name] = {pair: {**opinions.get(pair, {}), **scores[pair], **runs[pair]} for pair in pairs}
@@ -274,6 +276,11 @@ def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) 
     (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
     write_csv(settings.out / "table.csv", tables)
     return text
+
+
+def of_runs(found: dict[Pair, Record], runs: dict[Pair, Record]) -> dict[Pair, Record]:
+    """Without what was measured of outputs that other weights or settings have since replaced."""
+    return {pair: record for pair, record in found.items() if record["identity"] == runs.get(pair, {}).get("identity")}
 
 
 def draw(out: Path, title: str, pairs: list[Pair], systems: list[str]) -> None:

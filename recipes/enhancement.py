@@ -26,7 +26,7 @@ import torch
 
 from seqgan.checkpoint import find_weights, load_weights, save_weights, write_json
 from seqgan.ema import EMA
-from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
 from seqgan.speech.discriminators import WaveDiscriminator
 from seqgan.speech.enhancement import (
@@ -127,8 +127,8 @@ def validate(generator: MaskGenerator, pairs: Sequence[ValidationPair]) -> dict[
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    training, pairs = open_sources(settings.data, settings.sources, settings.mix, settings.seed)
     if settings.export_validation is not None:
+        _, pairs = open_sources(settings.data, settings.sources, settings.mix, settings.seed)
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
@@ -137,6 +137,9 @@ def main(settings: Settings) -> None:
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:
         generator = MaskGenerator.load(find_weights(settings.init, "seqgan.speech"))
+    if settings.mix.sample_rate != generator.config.sample_rate:
+        raise ValueError(f"the network hears {generator.config.sample_rate} Hz, not {settings.mix.sample_rate}")
+    training, pairs = open_sources(settings.data, settings.sources, settings.mix, settings.seed)
     generator.to(memory_format=torch.channels_last)
     generator_optimizer = torch.optim.AdamW(
         generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
@@ -181,7 +184,7 @@ def main(settings: Settings) -> None:
             settings.steps,
             settings.run,
             state={} if queue is None else {"queue": queue},
-            every={settings.validate_every: evaluate},
+            every=every_and_last(settings.validate_every, settings.steps, evaluate),
             ema=average,
             seed=settings.seed,
             precision=settings.precision,

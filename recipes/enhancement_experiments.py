@@ -15,6 +15,7 @@ the seeds. How the control itself varies with the seed says how much of a single
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ CHANGES = {
     "wave": Change("judges of waves and features, .025, .05", "--adversary wave --weights.adversary 0.025"),
     "periods": Change("periods only", "--adversary wave --weights.adversary 0.025 --wave.windows"),
     "spectrograms": Change("spectrograms only", "--adversary wave --weights.adversary 0.025 --wave.periods"),
-    "no-features": Change("judges of waves, features unmatched", "--adversary wave --weights.features 0"),
+    "no-features": Change(
+        "judges of waves, features unmatched", "--adversary wave --weights.adversary 0.025 --weights.features 0"
+    ),
     # The network.
     "causal": Change("no look-ahead", f"{NO_ADVERSARY} --causal True"),
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
@@ -162,10 +165,14 @@ def by_seed(folder: Path, name: str) -> dict[int, dict[str, float]]:
 
 
 def scores(run: Path) -> dict[str, float]:
-    """Means over the evaluations in the last third of a run; {} if it has none yet."""
+    """Means over the evaluations in the last third of a run; {} if there is none, or it has not come to its end."""
     lines = [line for line in read_metrics(run) if "validation/pesq" in line]
     late = [line for line in lines if line["step"] > 2 / 3 * lines[-1]["step"]]
     if not late:
+        return {}
+    planned = json.loads((run / "config.json").read_text(encoding="utf-8"))["steps"]
+    if late[-1]["step"] < planned:
+        print(f"{run} is left out: it is at step {late[-1]['step']} of {planned}", file=sys.stderr)
         return {}
     return {key: fmean(line[f"validation/{key}"] for line in late) for key in SCORES} | {"seconds": late[-1]["seconds"]}
 

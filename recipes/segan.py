@@ -29,7 +29,7 @@ from torch.utils.data import default_collate
 from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import every_and_last, prepare_torch, run
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
 from seqgan.speech.plot import RANGE, Spectrogram
@@ -148,15 +148,13 @@ def train(settings: Settings) -> None:
         Stream(training, settings.batch or preset.batch, settings.workers),
         steps,
         folder,
-        every={settings.validate_every: validate},
+        every=every_and_last(settings.validate_every, steps, validate),
         ema=average,
         seed=settings.seed,
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
     )
     with average.applied() if average else nullcontext():
-        if steps % settings.validate_every:
-            validate(steps)
         scores = {"noisy": score(pairs), "enhanced": score(pairs, model)}
     write_json(folder / "scores.json", scores)
     draw_curves(folder / "curves.png", {folder.name: folder}, scores["noisy"]["SI-SDR (dB)"])

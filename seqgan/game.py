@@ -94,9 +94,16 @@ class Game:
         self.sums: dict[str, list[float]] = {}  # name: [sum, count] since the last report
 
     def play(self) -> None:
-        """One step: every phase whose turn it is moves."""
+        """One step: every phase whose turn it is moves. Where an update is skipped, so is the rest of the step."""
         began = time.monotonic()
         self._seed()
+        self._play_phases()
+        if self.ema is not None:
+            self.ema.update()
+        self.step += 1
+        self.seconds += time.monotonic() - began
+
+    def _play_phases(self) -> None:
         share, batch = {}, None
         for phase in self.phases:
             if self.step % phase.every:
@@ -109,11 +116,7 @@ class Game:
                 if repeat:
                     share = {}
                 if not self._move(phase, Turn(drawn, self.step, self.generator, share)):
-                    share = {}
-        if self.ema is not None:
-            self.ema.update()
-        self.step += 1
-        self.seconds += time.monotonic() - began
+                    return
 
     def report(self) -> dict[str, float]:
         """The averages, over steps and ranks, of all that was logged since the last report."""

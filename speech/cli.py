@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 from seqgan.command import Parser, call
 
-from .plan import Failure, Task, UsageError, plan
+from .plan import Failure, Task, UsageError, is_special, plan
 from .work import Done, Progress, Settings, work
 
 LONG = 30  # seconds of audio from which on a single recording gets a progress bar
@@ -110,6 +111,8 @@ def check_streams(tasks: Sequence[Task], plot: bool) -> None:
     for task in tasks:
         if task.target == "-" and plot:
             raise UsageError("--plot needs an output with a name: add -o FILE.wav")
+        if plot and find_spec("matplotlib") is None:
+            raise UsageError("--plot needs matplotlib: pip install 'seqgan[plot]'")
         if task.source == "-" and sys.stdin.isatty():
             raise UsageError(
                 "nothing is piped into standard input, as in: ffmpeg -i a.m4a -f wav - | enhance - > b.wav"
@@ -200,11 +203,13 @@ class Screen:
 
 
 def duration(path: str) -> float:
-    """Seconds of audio, 0 where they cannot be told."""
+    """Seconds of audio, 0 where they cannot be told, as of a pipe, which can be read once only."""
     import soundfile
 
     from .audio import native
 
+    if is_special(path):
+        return 0.0
     try:
         return soundfile.info(native(path)).duration
     except soundfile.LibsndfileError:

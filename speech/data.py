@@ -20,7 +20,7 @@ import torch
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus"}
+from .plan import AUDIO
 
 
 def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> list[Path]:
@@ -30,11 +30,11 @@ def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> lis
         path
         for folder in folders
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part in path.name for part in exclude)
+        if path.suffix.lower() in AUDIO and not any(part in path.name for part in exclude)
     )
     if not found:
         where = ", ".join(map(str, folders)) or "no folder"
-        raise ValueError(f"no recordings ({', '.join(sorted(SUFFIXES))}) below {where}")
+        raise ValueError(f"no recordings ({', '.join(AUDIO)}) below {where}")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -93,6 +94,7 @@ class Enhancer:
         samples = as_array(wave).reshape(math.prod(shape[:-1]), shape[-1])
         stream = self.open_stream(sample_rate, len(samples), strength, max_attenuation)
         enhanced = np.concatenate([stream.push(samples), stream.finish()], 1).reshape(shape)
+        warn_of_replaced(stream)
         return like(enhanced, wave)
 
     def stream(
@@ -121,6 +123,7 @@ class Enhancer:
                 yield like(enhanced if chunk.ndim == 2 else enhanced[0], chunk)
         if stream is not None:
             enhanced = stream.finish()
+            warn_of_replaced(stream)
             yield like(enhanced if chunk.ndim == 2 else enhanced[0], chunk)
 
     def open_stream(
@@ -153,9 +156,16 @@ def check_settings(path: Path) -> None:
         raise ValueError(f"{path} is no model of an Enhancer: its settings are not those of its weights")
 
 
+def warn_of_replaced(stream: EnhancementStream) -> None:
+    if stream.replaced:
+        warnings.warn(f"{stream.replaced} samples were NaN or infinite; they count as silence", RuntimeWarning, 3)
+
+
 def check_shape(shape: tuple[int, ...]) -> None:
     if len(shape) not in (1, 2, 3):
         raise ValueError(f"a wave is (samples,), (channels, samples) or (batch, channels, samples), not {shape}")
+    if 0 in shape[:-1]:
+        raise ValueError(f"a wave of shape {shape} has no channel")
     if len(shape) > 1 and shape[-2] > 64 >= shape[-1] > 0:
         raise ValueError(
             f"a wave of shape {shape} has {shape[-2]} channels: (channels, samples) is meant, transpose it"

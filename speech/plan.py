@@ -32,26 +32,32 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
     """Tasks, and what fails already; UsageError where two outputs, or an output and an input, would be one.
 
     A name is a file, a folder (all audio below it), a pattern that the shell did not expand, or "-". The target is
-    NAME.enhanced.wav beside the source; `output` is a file for one source, or a folder in which the sources' own names
+    NAME.enhanced.wav beside the source; such a target among the sources is not enhanced again, so that `*.wav` can be
+    said twice. `output` is a file for one source, "-" for standard output, or a folder in which the sources' own names
     and folders are mirrored.
     """
     if "-" in names:
         if len(names) > 1:
             raise UsageError("standard input (-) goes alone")
-        tasks = [Task("-", "-" if output is None else output)]
-        if output is not None and Path(output).suffix.lower() not in AUDIO and not is_special(output):
+        tasks = [Task("-", output or "-")]
+        if tasks[0].target != "-" and Path(output).suffix.lower() not in AUDIO and not is_special(output):
             raise UsageError(f"-o {output}: the wav on standard input needs a file name with one of {', '.join(AUDIO)}")
         return separate(tasks, [], overwrite)
+    if output == "-":
+        sources, failures = find(names, None)
+        if len(sources) + len(failures) > 1:
+            raise UsageError("-o - is one stream, and there is more than one input: name a folder")
+        return [Task(str(source), "-") for source in sources], failures
     sources, failures = find(names, Path(output).resolve() if output else None)
-    folder = output is not None and is_folder(output, names, sources)
-    tasks = []
-    for source, relative in sources.items():
-        if output is None:
-            target = source.with_name(source.stem + MARK + ".wav")
-        else:
-            target = Path(output) / relative.with_suffix(".wav") if folder else Path(output)
-        tasks.append(Task(str(source), str(target)))
-    return separate(tasks, failures, overwrite)
+    if output is None:
+        targets = {source: source.with_name(source.stem + MARK + ".wav") for source in sources}
+        made = set(targets.values())
+        targets = {source: target for source, target in targets.items() if source not in made}
+    elif is_folder(output, names, sources):
+        targets = {source: Path(output) / relative.with_suffix(".wav") for source, relative in sources.items()}
+    else:
+        targets = dict.fromkeys(sources, Path(output))
+    return separate([Task(str(source), str(target)) for source, target in targets.items()], failures, overwrite)
 
 
 def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
@@ -73,8 +79,9 @@ def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], l
             if not match.is_dir():
                 add(match, Path(match.name))
                 continue
-            below = walk(match, output if output != match.resolve() else None)
-            if not below:
+            below, closed = walk(match, output if output != match.resolve() else None)
+            failures += closed
+            if not below and not closed:
                 failures.append(
                     Failure(str(match), f"{match} holds no audio ({', '.join(AUDIO)}), nor does a folder in it")
                 )
@@ -83,13 +90,20 @@ def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], l
     return sources, failures
 
 
-def walk(folder: Path, output: Path | None) -> list[Path]:
-    """All audio below a folder, sorted, without hidden files and what is enhanced already or below `output`."""
-    found = []
-    for place, folders, files in os.walk(folder):
+def walk(folder: Path, output: Path | None) -> tuple[list[Path], list[Failure]]:
+    """All audio below a folder, sorted, without hidden files and what is enhanced already or below `output`.
+
+    The second list has the folders that cannot be read.
+    """
+    found, closed = [], []
+
+    def note(error: OSError) -> None:
+        closed.append(Failure(error.filename, f"{error.filename}: {error.strerror}"))
+
+    for place, folders, files in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != output]
         found += [Path(place, name) for name in files if is_recording(name)]
-    return sorted(found)
+    return sorted(found), closed
 
 
 def is_recording(name: str) -> bool:
@@ -100,7 +114,7 @@ def is_recording(name: str) -> bool:
 def is_folder(output: str, names: Sequence[str], sources: dict[Path, Path]) -> bool:
     """Whether -o names a folder rather than a file."""
     path = Path(output)
-    if path.is_dir() or output.endswith(("/", os.sep)):
+    if os.path.isdir(output) or output.endswith(("/", os.sep)):
         return True
     several = len(sources) > 1 or any(os.path.isdir(name) for name in names)
     if path.suffix.lower() in AUDIO or is_special(output):
@@ -150,8 +164,8 @@ def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tup
 def blocked(target: str) -> str:
     """Why nothing can be written there, as far as can be told without trying; else empty."""
     place = Path(target).absolute().parent
-    while not place.exists():
+    while not os.path.exists(place):
         place = place.parent
-    if not place.is_dir():
+    if not os.path.isdir(place):
         return f"{place} is a file, no folder"
     return "" if os.access(place, os.W_OK) else f"no permission in {place}"

@@ -46,6 +46,10 @@ class Listener:
         share = np.diff(share, prepend=lower)
         return float((share * power).sum() / max(share.sum(), 1e-12))
 
+    def silent(self) -> bool:
+        """Whether no frame has anything in it, or there is none."""
+        return not self.counts[1:].any()
+
     def level(self) -> float:
         """Of the louder half of the frames, where speech is: dBFS"""
         return 10 * np.log10(self.mean_power(0.5, 1) + 1e-12)
@@ -63,7 +67,7 @@ def summary(name: str, before: Listener, after: Listener, stream: EnhancementStr
     lines = [
         f"{name}: {length:.2f} s, {stream.sample_rate} Hz, {channels}; enhanced in {seconds:.2f} s",
         f"  estimated SNR    {signal_to_noise(before)} -> {signal_to_noise(after)} dB (quietest tenth taken for noise)",
-        f"  level            {before.level():.1f} -> {after.level():.1f} dBFS (louder half of the frames)",
+        f"  level            {loudness(before)} -> {loudness(after)} dBFS (louder half of the frames)",
         f"  band             {band(stream)}",
         f"  DNSMOS           {opinions(before, after)}",
     ]
@@ -71,8 +75,14 @@ def summary(name: str, before: Listener, after: Listener, stream: EnhancementStr
 
 
 def signal_to_noise(listener: Listener) -> str:
+    if listener.silent():
+        return "undefined"
     value = listener.snr()
     return f"over {CLEAREST:.0f}" if value >= CLEAREST else f"{value:.1f}"
+
+
+def loudness(listener: Listener) -> str:
+    return "-inf" if listener.silent() else f"{listener.level():.1f}"
 
 
 def band(stream: EnhancementStream) -> str:

@@ -75,15 +75,17 @@ def open_sources(
 
 def split_sources(data: Path, sources: Sources) -> Split:
     """The corpora below the folder `data`, without what is held out, and what is; ValueError if there are none."""
-    folders = [
-        [data / name for name in names if (data / name).is_dir()]
-        for names in (sources.speech, sources.noise, sources.rooms)
-    ]
-    for found, names in zip(folders[:2], (sources.speech, sources.noise), strict=True):
-        if not found:
-            raise ValueError(f"{data} has no folder {' or '.join(names)}")
-    speech, noise = (find_corpora(found, sources.exclude) for found in folders[:2])
-    rooms = find_recordings(folders[2], sources.exclude) if folders[2] else []
+    for name in (*sources.speech, *sources.noise):
+        if not (data / name).is_dir():
+            raise ValueError(f"{data} has no folder {name}")
+    speech, noise = (
+        find_corpora([data / name for name in names], sources.exclude) for names in (sources.speech, sources.noise)
+    )
+    rooms = [data / name for name in sources.rooms if (data / name).is_dir()]
+    rooms = find_recordings(rooms, sources.exclude) if rooms else []
+    for name in sources.emphasis:
+        if name not in speech:
+            raise ValueError(f"no corpus {name} to emphasise among {', '.join(speech)}")
     if sources.validation_corpus is not None and sources.validation_corpus not in speech:
         raise ValueError(f"no corpus {sources.validation_corpus} among {', '.join(speech)}")
     chosen = [sources.validation_corpus] if sources.validation_corpus else list(speech)

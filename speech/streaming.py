@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import operator
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class EnhancementStream:
         max_attenuation: float | None = None,
         grid: Grid = GRID,
     ):
-        check_sample_rate(sample_rate)
+        sample_rate = check_sample_rate(sample_rate)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; it goes from 0 (the input) to 1 (the model's output)")
         if max_attenuation is not None and not max_attenuation >= 0:
@@ -86,8 +86,6 @@ class EnhancementStream:
 
     def finish(self) -> np.ndarray:
         """What is left: (channels, samples)"""
-        if self.replaced:
-            warnings.warn(f"{self.replaced} samples were NaN or infinite; they count as silence", RuntimeWarning, 2)
         missing = self.received - self.settled
         if not missing:
             return self.waiting
@@ -152,9 +150,17 @@ class EnhancementStream:
         return gain
 
 
-def check_sample_rate(sample_rate: int) -> None:
+def check_sample_rate(sample_rate: float) -> int:
+    """The rate as a whole number of Hz; ValueError where it is none, or out of bounds."""
+    if isinstance(sample_rate, float) and sample_rate.is_integer():
+        sample_rate = int(sample_rate)
+    try:
+        sample_rate = operator.index(sample_rate)
+    except TypeError:
+        raise ValueError(f"a sample rate is a whole number of Hz, not {sample_rate!r}") from None
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         raise ValueError(f"a sample rate of {sample_rate} Hz is outside of {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    return sample_rate
 
 
 def guard(noisy: Tensor, enhanced: Tensor) -> Tensor:

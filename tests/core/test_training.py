@@ -165,18 +165,42 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path, poison, capsys):
     toy.fit(tmp_path, 5, every={1: snapshot}, log_every=5)
     assert_same(kept[4], kept[3])
     assert not torch.equal(kept[5]["g"]["0.weight"], kept[4]["g"]["0.weight"])
-    assert metrics(tmp_path)[-1]["generator/skipped"] == pytest.approx(1 / 5)
-    assert "phase 'generator': loss or gradient is not finite, update skipped (1 in a row" in capsys.readouterr().err
+    line = metrics(tmp_path)[-1]
+    moves = 1 + 4 * toy.phases[0].repeat  # of the discriminator, which goes first
+    assert line["discriminator/skipped"] == pytest.approx(1 / moves) and line["generator/skipped"] == 0
+    assert "phase 'discriminator': loss or gradient is not finite, update skipped (1 in a" in capsys.readouterr().err
+
+
+def test_after_a_skipped_update_nobody_moves_before_the_next_step(tmp_path):
+    """What the others would need, the one that failed may not have made."""
+    player, optimizer = scalar()
+    moved = []
+
+    def first(turn):
+        turn.share["made"] = turn.step
+        return {"loss": player.weight.sum() * (math.nan if turn.step == 1 else 0)}
+
+    def second(turn):
+        moved.append(turn.share["made"])
+        return {"loss": 0 * player.weight.sum()}
+
+    fit(
+        [Phase("first", [player], optimizer, first), Phase("second", [player], optimizer, second)],
+        count_from,
+        3,
+        tmp_path,
+    )
+    assert moved == [0, 2]
 
 
 def test_it_stops_clearly_after_too_many_in_a_row(tmp_path):
     toy, healthy = Toy(), Toy().fit(tmp_path / "healthy", 4)
     healthy = dict(healthy.discriminator.named_parameters())
     toy.before_loss = lambda turn: turn.batch.mul_(math.nan if turn.step >= 4 else 1)
-    with pytest.raises(FloatingPointError, match="discriminator.*not finite.*in a row, step 7"):
+    with pytest.raises(FloatingPointError, match="discriminator.*not finite.*in a row, step 10"):
         toy.fit(tmp_path, 50, patience=6)
     saved = latest(tmp_path / "checkpoints", "adversarial")[1]
-    assert saved["step"] == 7
+    assert saved["step"] == 10
     assert all(torch.equal(saved["modules"]["discriminator"][0][name], weight) for name, weight in healthy.items())
     assert all(tensor.isfinite().all() for tensor in saved["modules"]["generator"][0].values())
 

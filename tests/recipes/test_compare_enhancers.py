@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,15 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
     assert after.keys() == table.keys()
     assert all(after[key]["pesq"] == row["pesq"] for key, row in table.items())
     assert float(after["half", "all", ""]["level_change"]) == pytest.approx(-12.04, abs=0.02)
+
+    # Opinions of what other weights made since do not stand beside the scores of these.
+    opinions = out / "half" / "opinions.jsonl"
+    records = [
+        json.loads(line) | {"identity": "others", "dnsmos_ovrl": 5.0} for line in opinions.open() if line.strip()
+    ]
+    opinions.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert compare(*common[:6], "--dnsmos", 0, "--systems", "identity").returncode == 0
+    assert read_table(out)["half", "all", ""]["dnsmos_ovrl"] in ("", "nan")
 
 
 def test_a_page_has_what_is_loud_bright_and_silence_dark(pairs: Path, tmp_path: Path) -> None:

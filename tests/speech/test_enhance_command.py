@@ -121,6 +121,7 @@ def test_one_sample_comes_back_as_one(batch):
 
 def test_samples_that_are_no_numbers_are_said_and_gone(batch):
     assert "enhance: broken.wav: 3 samples were NaN or infinite and count as silence" in lines(batch.stderr)
+    assert all(line.startswith("enhance: ") for line in lines(batch.stderr)), "no line of Python's own"
     samples, _ = soundfile.read(batch.folder / "broken.enhanced.wav")
     assert len(samples) == 16_000 and np.isfinite(samples).all()
 
@@ -257,6 +258,7 @@ def test_weights_that_are_none(tmp_path, kind):
         (["noisy.wav", "-o", "out.m4a"], ".m4a cannot be written"),
         (["noisy.wav", "-o", "noisy.wav", "--overwrite"], "noisy.wav is an input"),
         (["noisy.wav", "noisy.flac"], "noisy.wav and noisy.flac would both be written to noisy.enhanced.wav"),
+        (["noisy.wav", "other.wav", "-o", "-"], "-o - is one stream"),
         (["-", "noisy.wav"], "standard input (-) goes alone"),
         ([], "the following arguments are required: IN"),
     ],
@@ -363,6 +365,44 @@ def test_from_pipe_to_pipe(tmp_path):
     piped, file = (soundfile.read(tmp_path / name, dtype="int16")[0].astype(int) for name in ("piped.wav", "file.flac"))
     assert len(piped) == len(file) == soundfile.info(SAMPLE).frames
     assert np.abs(piped - file).max() <= 1
+    result = enhance(SAMPLE, "-o", "-", "--model", "small", cwd=tmp_path, text=False)
+    assert (result.returncode, result.stderr, len(list(tmp_path.iterdir()))) == (0, b"", 2)
+    (tmp_path / "piped.wav").write_bytes(result.stdout)
+    again = soundfile.read(tmp_path / "piped.wav", dtype="int16")[0].astype(int)
+    assert len(again) == len(file) and np.abs(again - file).max() <= 1
+
+
+def test_a_pattern_may_be_said_twice(tmp_path):
+    """What the first time made is neither enhanced again nor a reason to stop."""
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(SAMPLE.read_bytes()[:8044])
+    for again in ([], ["--overwrite"]):
+        names = sorted(path.name for path in tmp_path.glob("*.wav"))
+        result = enhance(*names, "--model", "small", *again, cwd=tmp_path)
+        assert (result.returncode, lines(result.stdout)) == (0, ["a.enhanced.wav", "b.enhanced.wav"]), result.stderr
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_report_of_what_has_no_level(tmp_path):
+    for name, samples in (("short", 100), ("silent", 8000)):
+        soundfile.write(tmp_path / f"{name}.wav", np.full(samples, 0.1 * (name == "short")), 16_000)
+    result = enhance("short.wav", "silent.wav", "--report", "--model", "small", cwd=tmp_path)
+    assert (result.returncode, len(lines(result.stdout))) == (0, 2), result.stderr
+    assert result.stderr.count("undefined -> undefined dB") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a terminal of its own")
+def test_a_named_pipe_is_read_once_even_on_a_terminal(tmp_path):
+    """Where a bar is drawn the lengths are looked up first; a pipe's header can be read once only."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    script = f"exec {ENHANCE} --model small <(cat {SAMPLE}) -o out.wav"
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, stderr=theirs, stdout=subprocess.PIPE, timeout=240)
+    os.close(theirs)
+    os.close(ours)
+    assert (result.returncode, result.stdout) == (0, b"out.wav\n")
+    assert soundfile.info(tmp_path / "out.wav").frames == soundfile.info(SAMPLE).frames
 
 
 def test_report_and_plot_of_the_default(tmp_path):

@@ -167,6 +167,19 @@ def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(adversary,
     assert f"discriminator/{recorded}" in (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.parametrize("adversary", ["metric", "wave"])
+def test_a_batch_that_is_not_finite_is_left_out(adversary, tmp_path):
+    generator, state, game = make_game(adversary)
+    before = [parameter.clone() for parameter in generator.parameters()]
+    wave = torch.full((2, 8000), torch.nan)
+    try:
+        fit(game, lambda position: iter([{"noisy": wave, "clean": wave}] * 2), 2, tmp_path, state=state)
+    finally:
+        for queue in state.values():
+            queue.close()
+    assert all(torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
+
+
 def test_judges_of_waves_tell_and_a_wave_is_moved_their_way(recordings):
     torch.manual_seed(0)
     data = data_of(recordings)

@@ -194,6 +194,10 @@ def test_what_is_no_wave_is_refused(enhancer):
         enhancer(np.zeros((1, 1, 1, 5), np.float32))
     with pytest.raises(ValueError, match="3999 Hz is outside of 4000 to 192000 Hz"):
         enhancer(np.zeros(100, np.float32), 3_999)
+    with pytest.raises(ValueError, match="whole number of Hz, not 16000.5"):
+        enhancer(np.zeros(100, np.float32), 16_000.5)
+    with pytest.raises(ValueError, match="no channel"):
+        enhancer(np.zeros((0, 100), np.float32))
     stream = enhancer.open_stream(channels=2)
     with pytest.raises(ValueError, match=r"\(2, samples\)"):
         stream.push(np.zeros((1, 5), np.float32))

@@ -88,3 +88,16 @@ def test_a_file_without_its_other_half_is_named(tmp_path):
 def test_a_folder_without_speech_or_noise_is_an_error_that_says_so(tmp_path):
     with pytest.raises(ValueError, match="no folder clean"):
         open_sources(tmp_path, Sources(), MixConfig())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"speech": ("clean", "clear")}, "no folder clear"),
+        ({"noise": ("noise", "noises")}, "no folder noises"),
+        ({"emphasis": {"libri": 2.0}}, "no corpus libri to emphasise"),
+    ],
+)
+def test_a_name_of_nothing_is_said(recordings, wrong, told):
+    with pytest.raises(ValueError, match=told):
+        open_sources(recordings, Sources(**wrong), MixConfig())
