@@ -28,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(errors="surrogateescape")  # names of files that are not valid text
     parser = build_parser()
     args = parser.parse_args(arguments)
-    check(parser, args)
-    return call(parser.prog, lambda: run(args), args.debug)
+
+    def generate() -> int:
+        check(parser, args)
+        return run(args)
+
+    return call(parser.prog, generate, args.debug)
 
 
 def build_parser() -> Parser:

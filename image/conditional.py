@@ -94,7 +94,7 @@ class Generator(SavedModel):
 
 
 class Discriminator(SavedModel):
-    """image and a condition -> scores (batch,); an auxiliary one also tells the label, by `classify`.
+    """image and a condition -> scores (batch,); an auxiliary one also tells the label, by `score_and_classify`.
 
     By concatenation the condition is laid over the last map of features at each of its 4 x 4 places, and both go
     through one more convolution (Reed et al. 2016); by projection its product with the features is added to the score.
@@ -127,9 +127,10 @@ class Discriminator(SavedModel):
             score = score + (features * self.embedding(condition)).sum(1) / features.shape[1] ** 0.5
         return score
 
-    def classify(self, image: Tensor) -> Tensor:
-        """logits: (batch, class)"""
-        return self.classifier(self.network.features(image))
+    def score_and_classify(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Of an auxiliary one: scores (batch,) and logits (batch, class), both from the same features."""
+        features = self.network.features(image)
+        return self.network.score(features), self.classifier(features)
 
 
 def phases(
@@ -169,29 +170,40 @@ def phases(
     def shown(image: Tensor, turn: Turn) -> Tensor:
         return augment(image, turn.generator) if augmented else image
 
+    def judged(image: Tensor, label: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The scores, and of an auxiliary classifier how unlikely it finds the labels."""
+        if judge != "auxiliary":
+            return discriminator(image, label), []
+        scores, logits = discriminator.score_and_classify(image)
+        return scores, [F.cross_entropy(logits, label)]
+
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         label, fake = turn.batch["label"], shown(fakes(turn).detach(), turn)
         image = shown(turn.batch["image"], turn)
-        real, generated = discriminator(image, label), discriminator(fake, label)
+        (real, unlikely), (generated, unlikely_fakes) = judged(image, label), judged(fake, label)
         turn.log("real", real.mean())
         turn.log("fake", generated.mean())
         if not mismatched:
             terms = {"game": objective.discriminator(real, generated)}
         else:
-            other = discriminator(image, label.roll(1, 0))
-            turn.log("mismatched", other.mean())
-            both = [objective.discriminator(real, wrong) for wrong in (generated, other)]
-            terms = {"game": 0.5 * both[0], "condition": 0.5 * both[1]}
-        if judge == "auxiliary":
-            logits = discriminator.classify(torch.cat([image, fake]))
-            terms["label"] = auxiliary * F.cross_entropy(logits, torch.cat([label, label]))
+            shifted = label.roll(1, 0)
+            # Where the neighbour has the same condition, its picture is a right one.
+            differs = (label != shifted).flatten(1).any(1) if label.dim() > 1 else label != shifted
+            other = discriminator(image, shifted)[differs]
+            terms = {"game": objective.discriminator(real, generated)}
+            if len(other):
+                turn.log("mismatched", other.mean())
+                terms = {"game": 0.5 * terms["game"], "condition": 0.5 * objective.discriminator(real, other)}
+        if unlikely:
+            terms["label"] = auxiliary * 0.5 * (unlikely[0] + unlikely_fakes[0])
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         label, fake = turn.batch["label"], shown(fakes(turn), turn)
-        terms = {"game": objective.generator(discriminator(fake, label))}
-        if judge == "auxiliary":
-            terms["label"] = auxiliary * F.cross_entropy(discriminator.classify(fake), label)
+        scores, unlikely = judged(fake, label)
+        terms = {"game": objective.generator(scores)}
+        if unlikely:
+            terms["label"] = auxiliary * unlikely[0]
         if variety:
             turn.log("variation", turn.share["variation"].mean())
             terms["variety"] = -variety * turn.share["variation"].clamp_max(bound).mean()
@@ -283,7 +295,7 @@ class TextToImage(Drawer):
 
     def unknown(self, caption: str) -> list[str]:
         """The words of a caption that the model has never seen and does not heed."""
-        return [word for word in split_words(caption) if word not in self.generator.config.words]
+        return [word for word in dict.fromkeys(split_words(caption)) if word not in self.generator.config.words]
 
     def __call__(self, caption: str, count: int = 1, seed: int | None = None) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for an empty caption

@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,9 +163,14 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _decode(content: bytes, size: int, channels: int) -> Tensor:
     """(channel, size, size), uint8"""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(content)) as picture:
+        picture = ImageOps.exif_transpose(picture)  # as it was held when it was taken
+        if picture.mode == "F":
+            raise ValueError("grey levels in floating point, of unknown range")
+        if picture.mode.startswith("I"):  # of 16 bits, which `convert` would clip
+            picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
         picture = picture.convert("RGBA")
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     side = min(picture.size)
@@ -180,8 +186,8 @@ def read_idx(path: Path) -> Tensor:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is cut short: {error}") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged or cut short: {error}") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != IDX_BYTES:
         raise ValueError(f"{path} is not an idx file of bytes")
     rank = content[3]
@@ -214,15 +220,6 @@ def read_digits() -> Images:
     digits = load_digits()
     pixels = torch.from_numpy(digits.images * 255 / 16).round().byte()
     return Images(pixels[:, None], torch.from_numpy(digits.target).long())
-
-
-def stacked(images: Images, number: int, seed: int = 0) -> Images:
-    """Stacked digits (Metz et al. 2017): three at random as the channels of a picture, label 100 a + 10 b + c."""
-    if images.labels is None or images.pixels.shape[1] != 1:
-        raise ValueError("stacked are labelled pictures of one channel")
-    chosen = torch.from_numpy(np.random.default_rng(seed).integers(0, len(images), (number, 3)))
-    labels = images.labels[chosen]
-    return Images(images.pixels[chosen, 0], labels[:, 0] * 100 + labels[:, 1] * 10 + labels[:, 2])
 
 
 def read_captions(path: Path) -> dict[str, str]:

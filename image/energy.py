@@ -25,7 +25,7 @@ from .networks import SMALLEST, Discriminator, NetworkConfig
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """The defaults are BEGAN's for 64 x 64."""
+    """Networks as BEGAN's, halved down to 4 x 4; the paper's stop at 8 x 8, with a stage less."""
 
     size: int = 64  # height and width, 4 times a power of 2
     channels: int = 3
@@ -204,7 +204,9 @@ class Climber:
     def negatives(self, discriminator: nn.Module, count: int, steps: int, generator: torch.Generator) -> Tensor:
         """`count` of the kept pictures, gone on climbing: (count, channel, height, width)"""
         device = next(discriminator.parameters()).device
-        places = torch.randint(len(self.images), (count,), generator=generator, device=device).cpu()
+        if count > len(self.images):
+            raise ValueError(f"{count} pictures of a batch, but only {len(self.images)} are kept")
+        places = torch.randperm(len(self.images), generator=generator, device=device)[:count].cpu()
         image = self.images[places].to(device)
         fresh = torch.rand(count, generator=generator, device=device) < self.restart
         start = 2 * torch.rand(image.shape, generator=generator, device=device) - 1

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqgan.checkpoint import find_weights, save_folder
+from seqgan.checkpoint import find_weights, read_metadata, save_folder
 from seqgan.divergences import TABLE, FDivergence
 from seqgan.objectives import (
     Hinge,
@@ -167,8 +167,12 @@ class GAN:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str | torch.device = "cpu") -> GAN:
-        """A bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
-        return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
+        """A .safetensors file, or a folder that `save_pretrained` wrote; BEGAN's generators are `energy.Decoder`s."""
+        from .energy import Decoder
+
+        path = find_weights(name_or_path, "seqgan.image")
+        kind = Decoder if read_metadata(path).get("format") == Decoder.FORMAT else Generator
+        return cls(kind.load(path), device)
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Writes a folder with config.json and model.safetensors (float16)."""

@@ -58,8 +58,11 @@ def main(settings: Settings) -> None:
     def add(name: str, temperature: str, found: str, row: Row) -> None:
         lines.append(f"| {name} | {temperature} | {found} | {' | '.join(f'{row[key]:.3f}' for key in COLUMNS)} |")
 
-    for model in settings.poets:
-        poet, name = Poet.from_pretrained(model), Path(model).stem
+    names = [Path(model).stem for model in settings.poets]
+    if len(set(names)) < len(names):
+        names = settings.poets
+    for model, name in zip(settings.poets, names, strict=True):
+        poet = Poet.from_pretrained(model)
         copies = {poet.script.simplify(line) for verse in splits["train"] for line in verse.lines}
         if not curves:
             real = {form: [simplified(poet.script, verse) for verse in verses] for form, verses in test.items()}

@@ -37,7 +37,7 @@ from seqgan.image.data import (
     write_png,
 )
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
 
@@ -104,7 +104,7 @@ def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
     preset, folder = PRESETS[settings.preset], settings.run
     size = settings.size or preset.size
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     material = labelled(settings, size) if settings.captions is None else captioned(settings, size)
     config = ConditionalConfig(
         size,

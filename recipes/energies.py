@@ -36,7 +36,7 @@ from seqgan.image.gan import GAN
 from seqgan.image.metrics import compare, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.objectives import BoundaryEquilibrium
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, is_main_rank, open_run, prepare_torch, run
 from seqgan.training import Phase, Stream, fit
 
 
@@ -109,7 +109,7 @@ def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
     preset, folder = PRESETS[settings.preset], settings.run
     images = open_images(settings.data, settings.size or preset.size, settings.channels)
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     classifier = None
     if images.labels is not None:
         classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
@@ -143,6 +143,8 @@ def main(settings: Settings) -> None:
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
     )
+    if not is_main_rank():  # which never looks
+        return
     if not scores:  # the run was finished already
         look(steps)
     write_json(folder / "scores.json", scores)

@@ -26,7 +26,7 @@ import torch
 
 from seqgan.checkpoint import find_weights, load_weights, save_weights, write_json
 from seqgan.ema import EMA
-from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
 from seqgan.speech.discriminators import WaveDiscriminator
 from seqgan.speech.enhancement import (
@@ -162,8 +162,7 @@ def main(settings: Settings) -> None:
         discriminator_optimizer=discriminator_optimizer,
         schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
-    settings.run.mkdir(parents=True, exist_ok=True)
-    write_json(settings.run / "config.json", settings)
+    open_run(settings.run, settings)
 
     def evaluate(step: int) -> dict[str, float]:
         scores = validate(generator, pairs)

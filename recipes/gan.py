@@ -26,7 +26,7 @@ from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
 
 
@@ -116,8 +116,7 @@ def train(settings: Settings) -> None:
     average = EMA(generator, settings.ema) if settings.ema else None
     folder, steps = settings.run, settings.steps or preset.steps
     options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     data = Stream(Shuffled(images, settings.seed), settings.batch or preset.batch)
     classifier = None
     if images.labels is not None:

@@ -24,7 +24,7 @@ from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
 from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, network_config, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import Stream, fit
 
 COLUMNS = 11  # of a sweep
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
         raise ValueError(f"{settings.data} has no labels, by which the categories are judged")
     code = CodeConfig(settings.noise, settings.categories, settings.continuous)
     config = network_config(code, settings.size, settings.width or preset.width)
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
     torch.manual_seed(settings.seed)
     generator, discriminator = Generator(config), Discriminator(config)

@@ -30,7 +30,7 @@ from seqgan.coverage import Modes, mixture_modes
 from seqgan.figures import new_figure, save_figure
 from seqgan.image.gan import METHODS
 from seqgan.objectives import RelativisticAverage
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import open_run, prepare_torch, run
 from seqgan.training import Phase, Turn, fit
 
 DEVIATION = {"ring": 0.01, "grid": 0.05}
@@ -168,6 +168,9 @@ def main(settings: Settings) -> None:
         return
     if settings.objective not in METHODS:
         raise ValueError(f"no objective {settings.objective!r}; there are {', '.join(METHODS)}")
+    method = METHODS[settings.objective]
+    if method.penalty is not None or method.clip is not None:
+        raise ValueError(f"{settings.objective} needs a penalty or a limit on the weights, which are not played here")
     if settings.pack < 1 or settings.seeds < 1:
         raise ValueError("--pack and --seeds count from 1")
     train(settings)
@@ -182,7 +185,7 @@ def train(settings: Settings) -> None:
         for player in (generator, discriminator)
     ]
     objective, folder = METHODS[settings.objective].objective, settings.run
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
 
     def packed(points: Tensor) -> Tensor:
         return points.reshape(settings.seeds, -1, 2 * settings.pack)
@@ -193,16 +196,18 @@ def train(settings: Settings) -> None:
             turn.share["fake"] = generator(z)
         return turn.share["fake"]
 
-    # A mean over all seeds; times their number, each has the gradient that it would have alone.
+    # Seed by seed, so that each has the gradient that it would have alone.
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         real, fake = discriminator(packed(turn.batch)), discriminator(packed(fakes(turn).detach()))
         turn.log("real", real.mean())
         turn.log("fake", fake.mean())
-        return {"game": settings.seeds * objective.discriminator(real, fake)}
+        return {"game": sum(map(objective.discriminator, real, fake))}
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
-        real = discriminator(packed(turn.batch)) if isinstance(objective, RelativisticAverage) else None
-        return {"game": settings.seeds * objective.generator(discriminator(packed(fakes(turn))), real)}
+        real = [None] * settings.seeds
+        if isinstance(objective, RelativisticAverage):
+            real = discriminator(packed(turn.batch))
+        return {"game": sum(map(objective.generator, discriminator(packed(fakes(turn))), real))}
 
     def look(step: int) -> dict[str, float]:
         found = judge(generator, settings, folder / "samples" / f"step{step:06}.png")

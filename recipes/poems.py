@@ -22,7 +22,7 @@ import torch
 
 from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import every_and_last, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.text.discriminators import ReadingDiscriminator
 from seqgan.text.meter import FORMS, Form
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
@@ -99,7 +99,7 @@ def build(settings: Settings, vocabulary: int) -> Generator:
     width, layers = settings.width or shape.width, settings.layers or shape.layers
     if settings.network == "transformer":
         config = TransformerConfig(
-            vocabulary, width, width // 64, layers, length=96, dropout=settings.dropout, start=START
+            vocabulary, width, max(1, width // 64), layers, length=96, dropout=settings.dropout, start=START
         )  # fmt: skip
         return TransformerGenerator(config)
     return LSTMGenerator(LSTMConfig(vocabulary, width, width * 3 // 2, layers, settings.dropout, START, spread=0.05))
@@ -115,8 +115,7 @@ def main(settings: Settings) -> None:
     else:
         script = Script.build(training, simplified, settings.least)
         poet = Poet(build(settings, len(script.vocabulary)), script)
-    settings.run.mkdir(parents=True, exist_ok=True)
-    write_json(settings.run / "config.json", settings)
+    open_run(settings.run, settings)
     if settings.start is None:
         by_likelihood(settings, poet, training, valid)
         poet = Poet.from_pretrained(settings.run / "best.safetensors")
@@ -153,6 +152,7 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
 
 def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
     generator = poet.generator
+    torch.manual_seed(settings.seed)  # whether or not the stage before was played just now
     if settings.discriminator == "reading":
         discriminator, rate = ReadingDiscriminator(generator), settings.discriminator_rate or 1e-4
     else:
@@ -172,19 +172,30 @@ def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid
         write_samples(poet, settings.run / "samples", f"adversarial{step:06}")
         return {"validation/perplexity": perplexity(generator, poet.script, valid)}
 
-    data = PoemsAlike(poet.script, training, settings.adversarial_batch, settings.seed)
-    options = {"seed": settings.seed, "precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
-    fit(phases[:1], data, settings.discriminator_steps, settings.run, stage="discriminator", **options)
+    options = {"precision": settings.precision, "checkpoint_every": settings.checkpoint_every}
+    # With the seed of the game itself, its first steps would show the discriminator what it has just learnt from.
+    first, second = settings.seed + 1, settings.seed
+    alike = [PoemsAlike(poet.script, training, settings.adversarial_batch, seed) for seed in (first, second)]
+    fit(
+        phases[:1],
+        alike[0],
+        settings.discriminator_steps,
+        settings.run,
+        stage="discriminator",
+        seed=first,
+        **options,
+    )
     if settings.discriminator == "relations":
         draw_relations(discriminator, settings.run / "relations.png")
     fit(
         phases,
-        data,
+        alike[1],
         settings.adversarial_steps,
         settings.run,
         stage="adversarial",
         every=every_and_last(settings.validate_every, settings.adversarial_steps, evaluate),
         ema=EMA(generator, settings.adversarial_ema),
+        seed=second,
         **options,
     )
 

@@ -29,7 +29,7 @@ from torch.utils.data import default_collate
 from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
 from seqgan.speech.plot import RANGE, Spectrogram
@@ -131,7 +131,7 @@ def train(settings: Settings) -> None:
 
     in_turn = [part for both in zip(players, optimizers, strict=True) for part in both]
     game = phases(*in_turn, weight=settings.l1, schedule=rate_factor)
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     model = SEGAN(players[0])
     average = EMA(players[0], preset.ema) if preset.ema else None
 

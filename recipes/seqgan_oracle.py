@@ -30,7 +30,7 @@ from seqgan_table import evaluations, tabulate
 
 from seqgan.checkpoint import latest, replacing, write_json, write_text
 from seqgan.policy import MovingAverage, Preceding
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.text.discriminators import CNNConfig, CNNDiscriminator
 from seqgan.text.metrics import References
 from seqgan.text.networks import LSTMConfig, LSTMGenerator
@@ -168,7 +168,7 @@ def train(settings: Settings) -> None:
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
     if settings.start is not None:
         adopt(settings.start, settings.run, config)
-    write_json(settings.run / "config.json", config)
+    open_run(settings.run, config)
     if settings.oracle is None:
         writer = random_oracle(LSTMConfig(settings.vocabulary), settings.oracle_seed)
     else:
@@ -206,7 +206,7 @@ def likelihood(generator: LSTMGenerator, material: Material, settings: Settings)
         schedule.mle_epochs * per_epoch,
         settings.run,
         stage=stage,
-        every={schedule.mle_evaluate * per_epoch: hook},
+        every=every_and_last(schedule.mle_evaluate * per_epoch, schedule.mle_epochs * per_epoch, hook),
         seed=settings.seed,
     )
 
@@ -260,7 +260,11 @@ def game(generator: LSTMGenerator, material: Material, settings: Settings) -> No
         schedule.steps,
         settings.run,
         state=state,
-        every={schedule.evaluate_every: watch(generator, material, settings.run, "adversarial", discriminator)},
+        every=every_and_last(
+            schedule.evaluate_every,
+            schedule.steps,
+            watch(generator, material, settings.run, "adversarial", discriminator),
+        ),
         seed=settings.seed,
         log_every=schedule.evaluate_every,
     )

@@ -33,7 +33,7 @@ from seqgan.image.ensemble import Ensemble, missing, stacked_labels
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.recipe import every_and_last, prepare_torch, run
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import Stream, fit
 
 
@@ -102,7 +102,7 @@ def train(settings: Settings) -> None:
     images = open_images(settings.data, settings.size or preset.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which modes are counted")
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     held = torch.arange(len(images)) % 5 == 0  # of the classifier only: the generators learn from all
     taught, shown = (images.select(mask.nonzero()[:, 0].tolist()) for mask in (~held, held))
     classifier = train_classifier(taught, folder, settings.classifier_steps, seed=settings.seed)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +31,7 @@ from seqgan.ema import EMA
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, read_metrics, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
-from seqgan.recipe import prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -125,15 +125,17 @@ def train(settings: Settings) -> None:
     steps, rate = settings.steps or preset.steps, settings.learning_rate or preset.learning_rate
     critic_steps = settings.critic_steps or (preset.critic_steps if settings.game == "wgan-gp" else 1)
     config = WGANConfig(Symbols.build(training).symbols, settings.length, width=settings.width or preset.width)
+    begin = None
+    if settings.init is not None:
+        begin = begin_from(settings.init, config)
+        config = begin.config
     tokens, measure = encode(training, config), Divergence(held_out)
     samples = settings.samples or len(held_out)
-    write_json(folder / "config.json", settings)
+    open_run(folder, settings)
     if not (folder / "references.json").exists():
         write_json(folder / "references.json", references(training, tokens, config, measure, samples))
     torch.manual_seed(settings.seed)
-    generator, critic = CharacterGenerator(config), Critic(config)
-    if settings.init is not None:
-        generator = begin_from(settings.init, config)
+    generator, critic = begin or CharacterGenerator(config), Critic(config)
     optimizers = [torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.9)) for player in (generator, critic)]
     if settings.game == "wgan-gp":
         objective, weight = Wasserstein(), settings.penalty
@@ -154,7 +156,7 @@ def train(settings: Settings) -> None:
         Stream(Sequences(tokens, settings.seed), settings.batch),
         steps,
         folder,
-        every={settings.evaluate_every: evaluate} | ({steps: evaluate} if steps % settings.evaluate_every else {}),
+        every=every_and_last(settings.evaluate_every, steps, evaluate),
         ema=EMA(generator, settings.ema) if settings.ema else None,
         seed=settings.seed,
         precision=settings.precision,
@@ -163,9 +165,12 @@ def train(settings: Settings) -> None:
 
 
 def begin_from(name: str, config: WGANConfig) -> CharacterGenerator:
+    """A generator for lines of `config`, with a vocabulary of its own."""
     generator = CharacterGenerator.load(find_weights(name, "seqgan.text"))
-    if generator.config != config:
-        raise ValueError(f"{name} is for other characters, or of another length or width, than this data and --preset")
+    if unknown := set(config.vocabulary) - set(generator.config.vocabulary):
+        raise ValueError(f"{name} has no column for {', '.join(map(repr, sorted(unknown)))}, which the data have")
+    if replace(generator.config, vocabulary=config.vocabulary) != config:
+        raise ValueError(f"{name} is of length {generator.config.length} and width {generator.config.width}")
     return generator
 
 
@@ -244,7 +249,10 @@ def table(runs: Sequence[Path], rows: Rows) -> str:
     """The references, and the last evaluation of each run."""
     rows, names = dict(rows), list(rows["real"])
     for folder in runs:
-        last = [line for line in read_metrics(folder) if "validation/js4" in line][-1]
+        evaluations = [line for line in read_metrics(folder) if "validation/js4" in line]
+        if not evaluations:
+            raise ValueError(f"{folder} has no evaluation yet")
+        last = evaluations[-1]
         rows[f"{folder}, {last['step']} iterations"] = {name: last[f"validation/{name}"] for name in names}
     lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {label} | {' | '.join(f'{row[name]:.3f}' for name in names)} |" for label, row in rows.items()]

@@ -31,7 +31,7 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # of its own for every rank
     try:
         yield part
         _to_disk(part)
@@ -54,7 +54,7 @@ def save(folder: Path, stage: str, step: int, state: Mapping[str, Any], keep: in
         raise OSError(f"cannot write the checkpoint {path}: {error}; earlier ones are untouched") from error
     for old in _checkpoints(folder, stage)[:-keep]:
         old.unlink()
-    for torn in folder.glob(f"{stage}-*.pt.part"):  # of a save that was killed
+    for torn in folder.glob(f"{stage}-*.pt.*part"):  # of a save that was killed
         torn.unlink()
     return path
 
@@ -66,10 +66,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    write_text(path, to_json(content))
+
+
+def to_json(content: Any) -> str:
     """A dataclass, or anything of plain values; others as text."""
     if is_dataclass(content):
         content = asdict(content)
-    write_text(path, json.dumps(content, default=str, ensure_ascii=False, indent=2) + "\n")
+    return json.dumps(content, default=str, ensure_ascii=False, indent=2) + "\n"
 
 
 def latest(folder: Path, stage: str) -> tuple[Path, dict[str, Any]] | None:
@@ -139,8 +143,15 @@ def load_weights(path: str | Path, module: nn.Module | None = None) -> dict[str,
         try:
             module.load_state_dict(weights)
         except RuntimeError as error:
-            raise ValueError(f"{path} does not fit {type(module).__name__}: {error}") from error
+            raise ValueError(f"{path} does not fit {type(module).__name__}: {first_line(error)}") from error
     return weights
+
+
+def first_line(error: Exception) -> str:
+    """Of a message that has each mismatch of a state_dict on a line: the first one, and how many more there are."""
+    head, *lines = str(error).strip().splitlines() or [type(error).__name__]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return head + (f" {lines[0].strip()}{more}" if lines else "")
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from seqgan import __version__
 
+MOST = 100_000  # of what is drawn by one command
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, exit code 2. Every command has --debug and --version."""
@@ -27,8 +29,8 @@ class Parser(argparse.ArgumentParser):
 
     def check_draws(self, count: int, seed: int | None) -> None:
         """Ends with exit code 2 unless there can be so many, and such a seed."""
-        if count < 1:
-            self.error(f"--count {count}: 1 or more")
+        if not 1 <= count <= MOST:
+            self.error(f"--count {count}: from 1 to {MOST}")
         if seed is not None and not 0 <= seed < 2**63:
             self.error(f"--seed {seed}: from 0 to {2**63 - 1}")
 
@@ -44,6 +46,9 @@ def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:
         if debug:
             raise
         print(f"{prog}: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(f"{prog}: not enough memory for so much at once", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

@@ -43,7 +43,9 @@ def lambert(y: Tensor) -> Tensor:
 
 def _log_one_minus_exp(x: Tensor) -> Tensor:
     """log(1 - exp(-x)) for x > 0, exact at both ends."""
-    return torch.where(x < math.log(2), (-torch.expm1(-x)).log(), torch.log1p(-torch.exp(-x)))
+    # Each branch is kept to where it is meant: `where` gives the other one a gradient of 0 times what may be infinite.
+    small, large = x.clamp_max(math.log(2)), x.clamp_min(math.log(2))
+    return torch.where(x < math.log(2), (-torch.expm1(-small)).log(), torch.log1p(-torch.exp(-large)))
 
 
 TABLE: dict[str, Row] = {
@@ -53,13 +55,13 @@ TABLE: dict[str, Row] = {
         conjugate=lambda v: torch.tanh(v) / 2,
     ),
     "kl": Row(f=lambda u: u * u.log(), activation=lambda v: v, conjugate=lambda v: (v - 1).exp()),
-    "reverse-kl": Row(f=lambda u: -u.log(), activation=lambda v: -v.exp(), conjugate=lambda v: -1 - v),
+    "reverse-kl": Row(f=lambda u: -u.log(), activation=lambda v: -(-v).exp(), conjugate=lambda v: v - 1),
     "pearson": Row(f=lambda u: (u - 1) ** 2, activation=lambda v: v, conjugate=lambda v: v**2 / 4 + v),
     "neyman": Row(
-        f=lambda u: (1 - u) ** 2 / u, activation=lambda v: 1 - v.exp(), conjugate=lambda v: 2 - 2 * (v / 2).exp()
+        f=lambda u: (1 - u) ** 2 / u, activation=lambda v: 1 - (-v).exp(), conjugate=lambda v: 2 - 2 * (-v / 2).exp()
     ),
     "squared-hellinger": Row(
-        f=lambda u: (u.sqrt() - 1) ** 2, activation=lambda v: 1 - v.exp(), conjugate=lambda v: (-v).exp() - 1
+        f=lambda u: (u.sqrt() - 1) ** 2, activation=lambda v: 1 - (-v).exp(), conjugate=lambda v: v.exp() - 1
     ),
     "jeffrey": Row(
         f=lambda u: (u - 1) * u.log(),

@@ -15,6 +15,7 @@ are in `seqgan.divergences`.
 -log s(d) is computed as softplus(-d): log(s(d) + epsilon) would lose its gradient just where the discriminator is sure.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -157,9 +158,10 @@ class RelativisticAverage:
 class LossSensitive:
     """Qi 2017, "Loss-sensitive generative adversarial networks on Lipschitz densities", equations 6 and 7.
 
-    Its loss function is -D here, so that a high score is real as everywhere. Discriminator: -E D(x) + weight *
-    E max(0, distance(x, G(z)) - D(x) + D(G(z))): a fake needs to score below a real sample only by as much as the two
-    differ, so that what is good already is left in peace. Generator: -E D(G(z)).
+    Its loss function L, which the theory wants above 0, is log(1 + exp(-D)), so that a high score is real as
+    everywhere. Discriminator: E L(x) + weight * E max(0, distance(x, G(z)) + L(x) - L(G(z))): the loss of a fake needs
+    to be above a real sample's only by as much as the two differ, so that what is good already is left in peace.
+    Generator: E L(G(z)).
     """
 
     weight: float = 1.0
@@ -168,10 +170,11 @@ class LossSensitive:
         """real, fake: the scores of pairs; distance: of those pairs, of the same shape (`sample_distance`)."""
         if real.shape != fake.shape:
             raise ValueError(f"a margin is between pairs, not {tuple(real.shape)} real, {tuple(fake.shape)} fake")
-        return self.weight * mean(relu(distance - real + fake)) - mean(real)
+        real, fake = softplus(-real), softplus(-fake)
+        return mean(real) + self.weight * mean(relu(distance + real - fake))
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return -mean(fake)
+        return mean(softplus(-fake))
 
 
 def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
@@ -224,7 +227,9 @@ class BoundaryEquilibrium:
 
     def update(self, real: float, fake: float) -> float:
         """The mean errors of real and generated samples -> `convergence`."""
-        self.k = min(1.0, max(0.0, self.k + self.rate * (self.diversity * real - fake)))
+        change = self.rate * (self.diversity * real - fake)
+        if math.isfinite(change):
+            self.k = min(1.0, max(0.0, self.k + change))
         return self.convergence(real, fake)
 
     def convergence(self, real: Error, fake: Error) -> Error:

@@ -111,7 +111,8 @@ class MovingAverage:
         total, weight = self.total.to(returns), self.weight.to(returns)
         count = torch.full_like(returns[0], len(returns)) if mask is None else mask.sum(0).to(returns)
         mean = within(returns.detach(), mask).sum(0) / count.clamp_min(1)
-        keep = torch.where(count > 0, self.decay, 1.0)
+        known = (count > 0) & mean.isfinite()  # a batch that is not finite is skipped, and leaves no trace here either
+        mean, keep = mean.where(known, 0), torch.where(known, self.decay, 1.0)
         self.total, self.weight = keep * total + (1 - keep) * mean, keep * weight + (1 - keep)
         return torch.where(weight > 0, total / weight, 0.0).expand_as(returns)
 

@@ -1,12 +1,16 @@
 """What turns a training script of one settings dataclass and one `main` into a command."""
 
+import json
 import math
 import os
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import tyro
+
+from .checkpoint import to_json, write_text
 
 Settings = TypeVar("Settings")
 Hook = TypeVar("Hook")
@@ -19,6 +23,8 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
     with exit code 1; `--debug` shows where it was raised.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if not is_main_rank():  # the main one speaks for all
+        sys.stdout = open(os.devnull, "w")
     chosen = tyro.cli(settings, args=arguments, description=description)
     try:
         main(chosen)
@@ -38,6 +44,10 @@ def prepare_torch(threads: int | None) -> None:
         torch.set_num_threads(threads)
     # What fades (silence, probabilities near 0) makes denormal numbers, on which a CPU is many times slower.
     torch.set_flush_denormal(True)
+
+
+def is_main_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def leave_ranks() -> None:
@@ -68,6 +78,33 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
     return factor
 
 
+HARMLESS = ("run", "data", "steps", "epochs", "every", "decay", "threads", "workers", "precision")
+
+
+def open_run(folder: Path, settings: Any) -> None:
+    """Makes the run's folder and writes `settings` (a dataclass or a dict) to its config.json.
+
+    ValueError, and nothing written, where a training was begun there with settings that would make another of it. How
+    long it takes, how often it looks, and where it runs may change (names that end in one of HARMLESS).
+    """
+    path, text = folder / "config.json", to_json(settings)
+    if path.exists() and any((folder / "checkpoints").glob("*.pt")):
+        old, new = (dict(_leaves(json.loads(part))) for part in (path.read_text(encoding="utf-8"), text))
+        changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not name.endswith(HARMLESS)]
+        if changed:
+            told = ", ".join(f"{name} was {old[name]}, not {new[name]}" for name in sorted(changed))
+            raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
+    write_text(path, text)
+
+
+def _leaves(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
 def every_and_last(interval: int, steps: int, hook: Hook) -> dict[int, Hook]:
-    """`every` of `seqgan.training.fit`: a hook every so many steps, and at the end."""
-    return {interval: hook} | ({steps: hook} if steps % interval else {})
+    """`every` of `seqgan.training.fit`: a hook every so many steps, and at the end; interval 0 is at the end only."""
+    return ({interval: hook} if interval else {}) | ({steps: hook} if not interval or steps % interval else {})

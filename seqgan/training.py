@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 
-from .checkpoint import latest, save
+from .checkpoint import first_line, latest, save
 from .ema import EMA
 from .game import Game, Phase, Turn, keep_buffers, restore_buffers
 from .record import Record
@@ -103,7 +103,9 @@ def _resume(game: Game, checkpoints: Path, stage: str) -> None:
         try:
             game.load_state_dict(state)
         except (KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is of another model or other settings, use another folder: {error}") from error
+            raise ValueError(
+                f"{path} is of another model or other settings, use another folder: {first_line(error)}"
+            ) from error
     game.agree()
 
 
@@ -155,7 +157,7 @@ def _warn_of_skips(game: Game, record: Record, patience: int) -> FloatingPointEr
 
 
 def _due(saved: float, step: int, interval: int | None, seconds: float) -> bool:
-    return (interval is not None and step % interval == 0) or time.monotonic() - saved >= seconds
+    return (bool(interval) and step % interval == 0) or time.monotonic() - saved >= seconds
 
 
 @contextmanager

@@ -27,8 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(as_utf8(parser, sys.argv[1:] if arguments is None else arguments))
     parser.check_draws(args.count, args.seed)
-    if not 0 < args.temperature < 100:
-        parser.error(f"--temperature {args.temperature:g}: a number above 0, 1 is the model as it was trained")
+    if not 1e-3 <= args.temperature < 100:
+        parser.error(
+            f"--temperature {args.temperature:g}: a number from 0.001 to 100, 1 is the model as it was trained"
+        )
     return call(parser.prog, lambda: run(parser, args), args.debug)
 
 

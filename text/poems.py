@@ -57,7 +57,10 @@ def read_corpus(folder: Path, split: str, note: Callable[[str], None] = tell) ->
         traditional, simplified = (_find(folder / name / f"{split}.{script}.txt") for script in ("hant", "hans"))
         meta = folder / name / f"{split}.meta.tsv"
         with meta.open(encoding="utf-8", newline="") as file:
-            titles = [row["title"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if "title" not in (rows.fieldnames or ()):
+                raise ValueError(f"{meta} has no column title")
+            titles = [row["title"] or "" for row in rows]
         poems, copies = read_lines(traditional, note=note), read_lines(simplified, note=note)
         if not len(poems) == len(copies) == len(titles):
             raise ValueError(f"{traditional} has {len(poems)} poems, {simplified} {len(copies)}, {meta} {len(titles)}")
@@ -115,6 +118,11 @@ class Script:
 
     def simplify(self, text: str) -> str:
         return text.translate(self._table)
+
+    def complicate(self, text: str) -> str:
+        """Of every character that is no traditional one the most frequent one that simplifies to it."""
+        kept = set(self.traditional)
+        return "".join(c if c in kept or c not in self.alike else self.text(self.alike[c][:1]) for c in text)
 
     @cached_property
     def _table(self) -> dict[int, str]:

@@ -135,7 +135,7 @@ class Poet:
             check_title(title)
         if set(rules) - set(RULES) or (rules and "form" not in rules):
             raise ValueError(f"rules are some of {', '.join(RULES)}, and none without form")
-        given = self.given(shape, first_line, acrostic)
+        given = self.given(shape, first_line, acrostic, script)
         device = next(self.generator.parameters()).device
         random = torch.Generator(device)
         random.manual_seed(seed) if seed is not None else random.seed()
@@ -161,7 +161,7 @@ class Poet:
         self.generator.eval()
         try:
             sampler = Sampler(self.generator.logits, random, sampling, without_specials(mask))
-            return play(self.generator, prompt, length, sampler).tokens.tolist()
+            return play(self.generator, prompt, length, sampler, keep=False).tokens.tolist()
         finally:
             self.generator.train(training)
 
@@ -179,33 +179,40 @@ class Poet:
         rows = self.write(prompts, LONGEST_OWN_TITLE + 1, mask, SAMPLING, random)
         return [self.script.text(row[: row.index(stroke)]) for row in rows]
 
-    def given(self, form: Form, first_line: str | None, acrostic: str | None) -> Mapping[int, list[int]]:
+    def given(self, form: Form, first_line: str | None, acrostic: str | None, script: str) -> Mapping[int, list[int]]:
         """The ids that are possible at places that the user has filled."""
+
+        def known(character: str) -> list[int]:
+            return self.known(character, script)
+
         found: dict[int, list[int]] = {}
         if acrostic is not None:
             if len(acrostic) != form.lines:
                 raise ValueError(
                     f"an acrostic of {form.name} has {form.lines} characters, one for each line, not {len(acrostic)}"
                 )
-            found |= {line * (form.width + 1): self.known(c) for line, c in enumerate(acrostic)}
+            found |= {line * (form.width + 1): known(c) for line, c in enumerate(acrostic)}
         if first_line is not None:
             lines = split_lines(first_line)
             if len(lines) != 1 or len(lines[0]) != form.width:
                 raise ValueError(f"a line of {form.name} has {form.width} characters, not {first_line!r}")
             line = lines[0]
-            if acrostic is not None and not set(self.known(line[0])) & set(self.known(acrostic[0])):
+            if acrostic is not None and not set(known(line[0])) & set(known(acrostic[0])):
                 raise ValueError(f"the first line begins with {line[0]}, the acrostic with {acrostic[0]}")
-            found |= {place: self.known(c) for place, c in enumerate(line)}
-            self.check_rhyme(form, line[-1])
+            found |= {place: known(c) for place, c in enumerate(line)}
+            self.check_rhyme(line[-1])
         return found
 
-    def known(self, character: str) -> list[int]:
+    def known(self, character: str, script: str) -> list[int]:
+        """The ids of a character in `script`: of a traditional one its own, else of all with its simplified form."""
         if character not in self.script.alike:
             raise ValueError(f"the poet does not know the character {character!r}")
+        if script == "traditional" and character in self.script.traditional:
+            return [self.script.vocabulary.ids[character]]
         return self.script.alike[character]
 
-    def check_rhyme(self, form: Form, last: str) -> None:
-        """A first line that ends level joins the rhyme, and then others must be found that rhyme with it."""
+    def check_rhyme(self, last: str) -> None:
+        """ValueError where no table says how the end of a first line sounds."""
         simple = self.script.simplify(last)
         if not tones(simple) and not tones(last):
             raise ValueError(f"no rhyme is known for {last!r}, with which the first line ends")
@@ -214,6 +221,8 @@ class Poet:
         text = self.script.text(ids)
         if script == "simplified":
             text, title = self.script.simplify(text), self.script.simplify(title)
+        else:
+            title = self.script.complicate(title)
         return Poem(title, form, split_lines(text))
 
 

@@ -18,6 +18,7 @@ from seqgan.rollout import State, play, select
 from .networks import ROWS, Generator
 
 Mask = Callable[[int, Tensor], Tensor]  # step, chosen (rows, step) -> bool (rows, vocabulary), true where allowed
+LEAST = 1e-3  # temperature; below, nothing but the likeliest is drawn, and float32 runs out of digits
 BLOCK = 100  # tokens; about the root of the vocabulary makes both searches short
 
 
@@ -30,8 +31,8 @@ class Sampling:
     top_p: float | None = None  # only the likeliest ones that together have this probability
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"the temperature is a number above 0, not {self.temperature}; top_k=1 is without chance")
+        if not LEAST <= self.temperature < math.inf:
+            raise ValueError(f"the temperature is {LEAST} or more, not {self.temperature}; top_k=1 is without chance")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top-k counts from 1, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:

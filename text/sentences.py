@@ -81,9 +81,14 @@ class SentenceGenerator:
             random.seed()
         else:
             random.manual_seed(seed)
-        if self.vocabulary is None:
-            return [line.rstrip(FILL) for line in self.generator.write(count, random)]
-        tokens = self._draw(count, random)
+        training = self.generator.training
+        self.generator.eval()
+        try:
+            if self.vocabulary is None:
+                return [line.rstrip(FILL) for line in self.generator.write(count, random)]
+            tokens = self._draw(count, random)
+        finally:
+            self.generator.train(training)
         return [self.vocabulary.decode(row) for row in tokens.tolist()]
 
     @property

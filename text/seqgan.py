@@ -34,7 +34,7 @@ from .sampling import Sampler, sample
 Reward = Callable[[Tensor], Tensor]  # tokens (rows, time) -> (rows,), of whole sequences
 Judge = Callable[[Tensor, torch.Generator], Tensor]  # tokens (batch, time) -> what each was worth, (batch, time)
 
-GATES = {"i": "i", "f": "f", "c": "g", "og": "o"}  # the oracle's names of the gates, and torch's order
+GATES = ("i", "f", "c", "og")  # the oracle's names of the gates, in torch's order
 
 
 def oracle(path: str | Path) -> LSTMGenerator:

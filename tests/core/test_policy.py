@@ -297,3 +297,11 @@ def test_preceding_leaves_the_gradient_and_takes_its_noise():
         assert (found.mean(0) - 0.5).abs().max() < 0.1, "unbiased"
     noise = {kind: found.var(0).mean() for kind, found in gradients.items()}
     assert noise[Preceding] < 0.25 * noise[LeaveOneOut]
+
+
+def test_a_batch_that_is_not_finite_leaves_the_average_as_it_was():
+    baseline, features = MovingAverage(decay=0.5), torch.zeros(2, 2, 1)
+    baseline(features, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    baseline(features, torch.tensor([[torch.nan, 6.0], [1.0, 6.0]]))
+    judged = baseline(features, torch.zeros(2, 2))
+    assert judged[0].tolist() == pytest.approx([2.0, (0.25 * 3 + 0.5 * 6) / 0.75])

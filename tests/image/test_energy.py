@@ -43,7 +43,7 @@ def test_an_energy_is_the_error_of_what_comes_back(tmp_path):
         AutoencoderConfig(size=12)
 
 
-def test_began_has_the_paper_s_sizes():
+def test_widths_grow_by_one_n_at_every_halving():
     decoder = Decoder()
     assert decoder(decoder.noise(1)).shape == (1, 3, 64, 64) and decoder.noise(50).abs().max() <= 1
     model = Autoencoder()
@@ -96,6 +96,15 @@ def test_climbing_is_uphill():
     found = climber.climb(score, climber.images, 100, noise=0.0)
     assert (found - 0.5).abs().max() < 0.05
     assert climber.climb(score, climber.images, 1, noise=0.0).sub(climber.images).abs().max() <= 0.0301
+
+
+def test_what_climbs_is_each_another_picture():
+    climber = Climber(NetworkConfig(size=8, channels=1), size=16, restart=0.0)
+    before, score = climber.images.clone(), torch.nn.Sequential(torch.nn.Conv2d(1, 1, 8), torch.nn.Flatten(0))
+    climber.negatives(score, 16, 1, torch.Generator().manual_seed(0))
+    assert (climber.images != before).flatten(1).any(1).all(), "all sixteen, none twice"
+    with pytest.raises(ValueError, match="only 16 are kept"):
+        climber.negatives(score, 17, 1, torch.Generator())
 
 
 def test_pictures_without_a_generator(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqgan.image.data import Images, Shuffled, read_digits, to_range
+from seqgan.image.energy import AutoencoderConfig, Decoder
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.training import Stream, fit
@@ -122,6 +123,9 @@ def test_a_trained_model(tmp_path):
     assert torch.equal(pictures, gan(5, seed=1, batch=2)) and not torch.equal(pictures, gan(5, seed=2))
     again = GAN.from_pretrained(gan.save_pretrained(tmp_path / "model"))
     assert (again(5, seed=1).int() - pictures.int()).abs().max() <= 1
+    energy = GAN(Decoder(AutoencoderConfig(size=8, channels=1, width=8, code=4)))
+    again = GAN.from_pretrained(energy.save_pretrained(tmp_path / "began"))
+    assert (again(5, seed=1).int() - energy(5, seed=1).int()).abs().max() <= 1
     with pytest.raises(ValueError, match="1 or more"):
         gan(0)
 

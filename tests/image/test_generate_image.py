@@ -69,7 +69,7 @@ def test_digits(models, tmp_path):
         (["heart", "--digits", "1"], "say what to draw"),
         ([""], "a caption has words"),
         (["  ?!"], "a caption has words"),
-        (["heart", "--count", "0"], "--count 0: 1 or more"),
+        (["heart", "--count", "0"], "--count 0: from 1 to 100000"),
         (["heart", "--seed", "-1"], "--seed -1: from 0"),
         (["heart", "--scale", "0"], "--scale 0: from 1"),
         (["heart", "-o", "heart.jpg"], "ends in .png"),

@@ -71,5 +71,7 @@ def test_a_ring_is_learnt(tmp_path):
     assert kl[-1] < kl[0]
     table = run("--table", str(tmp_path / "ring"), "--run", str(tmp_path))
     assert table.returncode == 0 and "| ring | gan | 1 | 400 |" in (tmp_path / "table.md").read_text()
+    penalised = run("--objective", "wgan-gp", "--run", str(tmp_path / "x"))
+    assert penalised.returncode == 1 and "needs a penalty" in penalised.stderr
     wrong = run("--objective", "gann", "--run", str(tmp_path / "x"))
     assert wrong.returncode == 1 and "no objective 'gann'" in wrong.stderr

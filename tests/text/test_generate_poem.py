@@ -73,9 +73,9 @@ def test_what_a_user_asks_for(model):
     "arguments, message",
     [
         (["--form", "sonnet"], "wujue"),
-        (["--count", "0"], "--count 0: 1 or more"),
-        (["--temperature", "-1"], "--temperature -1: a number above 0"),
-        (["--temperature", "nan"], "a number above 0"),
+        (["--count", "0"], "--count 0: from 1 to 100000"),
+        (["--temperature", "-1"], "--temperature -1: a number from 0.001"),
+        (["--temperature", "nan"], "a number from 0.001"),
         (["--acrostic", "山河"], "4 characters, one for each line, not 2"),
         (["--acrostic", "山河海ж"], "does not know the character"),
         (["--first-line", "白日依山尽"], "7 characters"),

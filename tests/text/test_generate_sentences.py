@@ -74,6 +74,13 @@ def test_a_language_model_with_its_vocabulary_in_one_file(kind, tmp_path):
     assert isinstance(load_generator(path), kind), "it is the file of the generator too"
 
 
+def test_nothing_is_dropped_while_writing():
+    vocabulary = Symbols(["the", "cat", "sat"], words=True)
+    generator = LSTMGenerator(LSTMConfig(len(vocabulary), 8, 8, dropout=0.9, start=START)).train()
+    writer = SentenceGenerator(generator, vocabulary)
+    assert writer(20, seed=1) == writer(20, seed=1) and generator.training, "left as it was"
+
+
 def test_a_language_model_ends_its_sentences_and_writes_no_special_tokens():
     bias = torch.zeros(SPECIALS + 3)
     bias[[PAD, START, UNKNOWN]] = 50.0  # only ruled out can they be avoided
@@ -138,7 +145,7 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["--count", "0"], "--count 0: 1 or more"),
+        (["--count", "0"], "--count 0: from 1 to 100000"),
         (["--count", "many"], "--count"),
         (["--seed", "-1"], "--seed -1: from 0"),
         (["--seed", str(2**63)], "from 0 to 9223372036854775807"),

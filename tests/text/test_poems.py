@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,18 @@ def test_acrostic_and_first_line():
     # 床前明月光 fits no template in all its places, so the poem goes on with the nearest, and rhymes with 光.
     for poem in poet()("春望", "wujue", 5, 2, first_line="山前明月光"):
         assert score(poem.lines, FORMS["wujue"]).level_rhyme and poem.rhyme == "下平七陽"
+
+
+def test_a_traditional_poem_keeps_the_characters_that_were_given():
+    """後 and 后 are one character to a reader of simplified script only, and a simplified title is written out."""
+    pairs = dict(zip(SCRIPT.traditional, SCRIPT.simplified, strict=True)) | {"後": "后", "后": "后"}
+    made = Poet(poet().generator, SCRIPT)
+    made.script = Script("".join(pairs), "".join(pairs.values()))
+    config = replace(made.generator.config, vocabulary=len(made.script.vocabulary))
+    made.generator = TransformerGenerator(config).eval()
+    for seed in range(3):
+        poem = made("登鹳雀楼", "wujue", 1, seed, acrostic="後山后海", script="traditional")[0]
+        assert "".join(line[0] for line in poem.lines) == "後山后海" and poem.title == "登鸛雀樓"
 
 
 def test_the_same_seed_gives_the_same_poems():

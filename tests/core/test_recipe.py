@@ -1,0 +1,53 @@
+"""What recipes share: a run's folder belongs to one training, schedules, and when hooks are called."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from seqgan.recipe import every_and_last, open_run, warm_up_and_cosine
+
+
+@dataclass(frozen=True)
+class Mix:
+    snr: tuple[float, float] = (0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    data: Path = Path("data")
+    steps: int = 10
+    learning_rate: float = 1e-3
+    sample_every: int = 5
+    mix: Mix = field(default_factory=Mix)
+
+
+def test_a_folder_belongs_to_one_training(tmp_path):
+    settings, config = Settings(), tmp_path / "run" / "config.json"
+    open_run(tmp_path / "run", settings)
+    open_run(tmp_path / "run", replace(settings, learning_rate=1.0))  # nothing was trained yet
+    open_run(tmp_path / "run", settings)
+    (tmp_path / "run" / "checkpoints").mkdir()
+    (tmp_path / "run" / "checkpoints" / "adversarial-000000001.pt").touch()
+    open_run(tmp_path / "run", replace(settings, steps=20, sample_every=1, data=Path("moved")))
+    assert json.loads(config.read_text())["steps"] == 20
+    for other in (replace(settings, learning_rate=1e-4), replace(settings, mix=Mix((0.0, 9.0)))):
+        with pytest.raises(ValueError, match=r"(learning_rate was 0.001|mix.snr was \[0.0, 5.0\]), not"):
+            open_run(tmp_path / "run", other)
+    assert json.loads(config.read_text())["learning_rate"] == 1e-3, "nothing is written"
+
+
+def test_a_hook_is_called_at_the_end_whatever_its_interval():
+    hook = object()
+    assert every_and_last(4, 8, hook) == {4: hook}
+    assert every_and_last(3, 8, hook) == {3: hook, 8: hook}
+    assert every_and_last(0, 8, hook) == {8: hook}
+
+
+def test_rates_rise_stay_and_fall():
+    factor = warm_up_and_cosine(100, 10, 0.5)
+    assert [factor(step) for step in (0, 4, 9, 50)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
+    assert factor(75) == pytest.approx(0.01 + 0.99 * 0.5) and factor(100) == pytest.approx(0.01)
+    flat = warm_up_and_cosine(100, 0, 0.0)
+    assert {flat(step) for step in range(100)} == {1.0}
