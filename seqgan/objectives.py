@@ -158,23 +158,25 @@ class RelativisticAverage:
 class LossSensitive:
     """Qi 2017, "Loss-sensitive generative adversarial networks on Lipschitz densities", equations 6 and 7.
 
-    Its loss function L, which the theory wants above 0, is log(1 + exp(-D)), so that a high score is real as
-    everywhere. Discriminator: E L(x) + weight * E max(0, distance(x, G(z)) + L(x) - L(G(z))): the loss of a fake needs
-    to be above a real sample's only by as much as the two differ, so that what is good already is left in peace.
-    Generator: E L(G(z)).
+    Its loss function is -D here, so that a high score is real as everywhere. Discriminator: E max(0, distance(x, G(z))
+    - D(x) + D(G(z))) - weight * E D(x): a fake needs to score below a real sample only by as much as the two differ,
+    so that what is good already is left in peace. Generator: -E D(G(z)).
+
+    weight: 1 over the paper's lambda. Any above 0 lets the value fall for ever, since the first term does not change
+    when all scores rise together; it needs a discriminator whose scores are bounded above (the paper's losses are not
+    negative). The author's program for pictures without labels has 0 as well.
     """
 
-    weight: float = 1.0
+    weight: float = 0.0
 
     def discriminator(self, real: Tensor, fake: Tensor, distance: Tensor | float = 1.0) -> Tensor:
         """real, fake: the scores of pairs; distance: of those pairs, of the same shape (`sample_distance`)."""
         if real.shape != fake.shape:
             raise ValueError(f"a margin is between pairs, not {tuple(real.shape)} real, {tuple(fake.shape)} fake")
-        real, fake = softplus(-real), softplus(-fake)
-        return mean(real) + self.weight * mean(relu(distance + real - fake))
+        return mean(relu(distance - real + fake)) - self.weight * mean(real)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return mean(softplus(-fake))
+        return -mean(fake)
 
 
 def sample_distance(real: Tensor, fake: Tensor) -> Tensor:
