@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,19 +79,19 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
     return factor
 
 
-HARMLESS = ("run", "data", "steps", "epochs", "every", "decay", "threads", "workers", "precision")
+HARMLESS = re.compile(r"run|data|decay|threads|workers|precision|(.*[._])?(steps|epochs|every)")
 
 
 def open_run(folder: Path, settings: Any) -> None:
     """Makes the run's folder and writes `settings` (a dataclass or a dict) to its config.json.
 
     ValueError, and nothing written, where a training was begun there with settings that would make another of it. How
-    long it takes, how often it looks, and where it runs may change (names that end in one of HARMLESS).
+    long it takes, how often it looks, and where it runs may change (HARMLESS).
     """
     path, text = folder / "config.json", to_json(settings)
     if path.exists() and any((folder / "checkpoints").glob("*.pt")):
         old, new = (dict(_leaves(json.loads(part))) for part in (path.read_text(encoding="utf-8"), text))
-        changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not name.endswith(HARMLESS)]
+        changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not HARMLESS.fullmatch(name)]
         if changed:
             told = ", ".join(f"{name} was {old[name]}, not {new[name]}" for name in sorted(changed))
             raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
