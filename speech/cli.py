@@ -62,7 +62,7 @@ def build_parser() -> Parser:
         "-o",
         "--output",
         metavar="OUT",
-        help="a file for one input, or - for standard output, else a folder; default: NAME.enhanced.wav beside the input",
+        help="a file or - for one input, else a folder; default: NAME.enhanced.wav beside the input",
     )
     add(
         "--model",
