@@ -125,17 +125,16 @@ def train(settings: Settings) -> None:
     steps, rate = settings.steps or preset.steps, settings.learning_rate or preset.learning_rate
     critic_steps = settings.critic_steps or (preset.critic_steps if settings.game == "wgan-gp" else 1)
     config = WGANConfig(Symbols.build(training).symbols, settings.length, width=settings.width or preset.width)
-    begin = None
-    if settings.init is not None:
-        begin = begin_from(settings.init, config)
-        config = begin.config
+    begin = None if settings.init is None else begin_from(settings.init, config)
+    config = config if begin is None else begin.config
     tokens, measure = encode(training, config), Divergence(held_out)
     samples = settings.samples or len(held_out)
     open_run(folder, settings)
     if not (folder / "references.json").exists():
         write_json(folder / "references.json", references(training, tokens, config, measure, samples))
     torch.manual_seed(settings.seed)
-    generator, critic = begin or CharacterGenerator(config), Critic(config)
+    generator, critic = CharacterGenerator(config), Critic(config)
+    generator = generator if begin is None else begin
     optimizers = [torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.9)) for player in (generator, critic)]
     if settings.game == "wgan-gp":
         objective, weight = Wasserstein(), settings.penalty

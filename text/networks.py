@@ -140,7 +140,7 @@ class TransformerConfig:
     start: int = 0  # the token that every sequence begins after
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"the width {self.width} cannot be shared out among {self.heads} heads")
         a_layer = (4 + 2 * self.expansion) * self.width**2
         check_size(self, (self.vocabulary + self.length) * self.width + self.layers * a_layer)

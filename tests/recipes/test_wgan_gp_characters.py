@@ -104,7 +104,7 @@ def test_begins_from_another_generator_whose_critic_is_new(recipe, settings, tmp
     torch.testing.assert_close(still, first, atol=1e-5, rtol=1e-3)
     assert (moved - first).abs().max() > 1e-4
     assert (trained("slow", **begin, decay=1.0) - first).abs().max() > 1e-4, "the cosine begins at the whole rate"
-    with pytest.raises(ValueError, match="other characters, or of another length or width"):
+    with pytest.raises(ValueError, match="is of length 16 and width 8"):
         trained("wider", **begin, width=16)
 
 
