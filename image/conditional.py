@@ -24,7 +24,7 @@ from seqgan.training import Phase, Turn
 
 from . import networks
 from .augmentation import augment
-from .data import to_bytes
+from .gan import draw
 from .networks import NetworkConfig, Norm
 
 Judge = Literal["concatenation", "auxiliary", "projection"]
@@ -247,16 +247,6 @@ def encode(captions: Sequence[str], words: Sequence[str]) -> Tensor:
     return found
 
 
-@torch.no_grad()
-def draw(generator: Generator, condition: Tensor, seed: int | None = None) -> Tensor:
-    """A picture of each condition: (number, channel, height, width), uint8; the same seed gives the same ones."""
-    device = next(generator.parameters()).device
-    random = torch.Generator(device)
-    random.manual_seed(seed) if seed is not None else random.seed()
-    parts = zip(generator.noise(len(condition), random).split(256), condition.to(device).split(256), strict=True)
-    return torch.cat([to_bytes(generator(*part)) for part in parts])
-
-
 class Drawer:
     """A trained generator and what its two kinds share."""
 
@@ -305,7 +295,7 @@ class TextToImage(Drawer):
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
         condition = encode([caption], self.generator.config.words).expand(count, -1)
-        return draw(self.generator, condition, seed).cpu()
+        return draw(self.generator, count, seed, condition).cpu()
 
 
 class LabelToImage(Drawer):
@@ -327,4 +317,4 @@ class LabelToImage(Drawer):
         wrong = [label for label in labels if not 0 <= label < classes]
         if wrong or not len(labels):
             raise ValueError(f"labels are from 0 to {classes - 1}, not {wrong[0] if wrong else 'none'}")
-        return draw(self.generator, torch.tensor(labels), seed).cpu()
+        return draw(self.generator, len(labels), seed, torch.tensor(labels)).cpu()

@@ -156,6 +156,18 @@ def packed(image: Tensor, pack: int) -> Tensor:
     return image.reshape(len(image) // pack, pack * image.shape[1], *image.shape[2:])
 
 
+@torch.no_grad()
+def draw(generator: Any, count: int, seed: int | None = None, *conditions: Tensor, batch: int = 256) -> Tensor:
+    """`count` pictures, each of its row of the conditions: (count, channel, height, width), uint8, on the generator's
+    device. The same seed gives the same ones."""
+    device = next(generator.parameters()).device
+    random: Any = torch.Generator(device)
+    random.manual_seed(seed) if seed is not None else random.seed()
+    given = [generator.noise(count, random), *(condition.to(device) for condition in conditions)]
+    parts = zip(*(tensor.split(batch) for tensor in given), strict=True)
+    return torch.cat([to_bytes(generator(*part)) for part in parts])
+
+
 class GAN:
     """A trained generator of pictures. recipes/gan.py trains it.
 
@@ -178,12 +190,8 @@ class GAN:
         """Writes a folder with config.json and model.safetensors (float16)."""
         return save_folder(path, self.generator.config, self.generator.save)
 
-    @torch.no_grad()
     def __call__(self, count: int = 1, seed: int | None = None, batch: int = 256) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for a count below 1."""
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
-        random: Any = torch.Generator(next(self.generator.parameters()).device)
-        random.manual_seed(seed) if seed is not None else random.seed()
-        parts = [self.generator(z) for z in self.generator.noise(count, random).split(batch)]
-        return to_bytes(torch.cat(parts)).cpu()
+        return draw(self.generator, count, seed, batch=batch).cpu()

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import draw_curves, new_figure, save_figure
-from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, draw, encode, phases
+from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, encode, phases
 from seqgan.image.data import (
     Images,
     Shuffled,
@@ -36,6 +36,7 @@ from seqgan.image.data import (
     with_captions,
     write_png,
 )
+from seqgan.image.gan import draw
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import EMA, Stream, fit
@@ -126,7 +127,7 @@ def main(settings: Settings) -> None:
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
-        pictures = draw(generator, material.show, seed=0)
+        pictures = draw(generator, len(material.show), 0, material.show)
         write_png(folder / "samples" / f"step{step:06}.png", grid(pictures, 10), max(1, 64 // size))
         return {f"validation/{name}": value for name, value in material.judge(generator).items()}
 
@@ -167,7 +168,7 @@ def labelled(settings: Settings, size: int) -> Material:
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[: len(asked)]
 
     def judge(generator: Generator) -> dict[str, float]:
-        pictures = draw(generator, asked, seed=0)
+        pictures = draw(generator, len(asked), 0, asked)
         # One picture of each label would be obedient, too: recall and coverage tell how much of the data is there.
         found = compare(classifier.features, images.pixels[chosen].to(pictures.device), pictures)
         return {"obeyed": accuracy(classifier, pictures, asked)} | found
@@ -204,7 +205,7 @@ def by_category(
     real = recall(images.pixels[held].to(next(classifier.parameters()).device))
 
     def judge(generator: Generator) -> dict[str, float]:
-        found = recall(draw(generator, asked, seed=0))
+        found = recall(draw(generator, len(asked), 0, asked))
         return {"recall": found, "recall of real ones": real, "chance": 1 / len(labels[held].unique())}
 
     return judge
