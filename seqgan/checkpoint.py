@@ -31,7 +31,8 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # of its own for every rank
+    rank = os.environ.get("RANK", "0")  # each rank has a part of its own
+    part = path.with_name(f"{path.name}.part" if rank == "0" else f"{path.name}.{rank}.part")
     try:
         yield part
         _to_disk(part)
@@ -54,7 +55,7 @@ def save(folder: Path, stage: str, step: int, state: Mapping[str, Any], keep: in
         raise OSError(f"cannot write the checkpoint {path}: {error}; earlier ones are untouched") from error
     for old in _checkpoints(folder, stage)[:-keep]:
         old.unlink()
-    for torn in folder.glob(f"{stage}-*.pt.*part"):  # of a save that was killed
+    for torn in folder.glob(f"{stage}-*.pt.part"):  # of a save that was killed
         torn.unlink()
     return path
 
