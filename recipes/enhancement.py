@@ -32,9 +32,7 @@ from seqgan.speech.discriminators import WaveDiscriminator
 from seqgan.speech.enhancement import (
     LossWeights,
     MetricAdversary,
-    ScoreQueue,
     WaveAdversary,
-    normalised_pesq,
     phases,
 )
 from seqgan.speech.metrics import pesq, si_sdr, stoi
@@ -84,8 +82,10 @@ class Settings:
     adversary: Literal["metric", "wave", "none"] = "metric"
     """Who judges: one that has learnt what PESQ says, or several that tell waves from recordings."""
     wave: WaveJudges = field(default_factory=WaveJudges)
-    scored: int = 3
-    """Waves of a batch that the metric scores for the discriminator (PESQ of one takes about 50 ms)."""
+    metrics: tuple[Literal["pesq", "stoi", "dnsmos"], ...] = ("pesq",)
+    """What the metric discriminator learns to say; each is a term of the enhancer's loss of weights.adversary."""
+    scored: tuple[int, ...] = (3,)
+    """Waves of a batch that each of them scores for it (PESQ of one takes some 20 ms, STOI 10, DNSMOS 400)."""
     metric_workers: int = 1
     init: str | None = None
     """Start from these weights, and with their network: base, small, or a .safetensors file."""
@@ -145,7 +145,8 @@ def main(settings: Settings) -> None:
         generator.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     average = EMA(generator, settings.ema)
-    adversary, queue = build_adversary(settings)
+    adversary = build_adversary(settings)
+    queue = adversary.queue if isinstance(adversary, MetricAdversary) else None
     discriminator = discriminator_optimizer = None
     if adversary is not None:
         discriminator = adversary.discriminator
@@ -194,15 +195,17 @@ def main(settings: Settings) -> None:
             queue.close()
 
 
-def build_adversary(settings: Settings) -> tuple[MetricAdversary | WaveAdversary | None, ScoreQueue | None]:
+def build_adversary(settings: Settings) -> MetricAdversary | WaveAdversary | None:
     if settings.adversary == "metric":
-        queue = ScoreQueue(normalised_pesq, settings.metric_workers)
-        return MetricAdversary(MetricDiscriminator(), queue, settings.scored), queue
+        if not settings.metrics or len(settings.metrics) != len(settings.scored) or min(settings.scored) < 1:
+            raise ValueError("--metrics and --scored go together: for each metric the waves of a batch that it scores")
+        discriminator = MetricDiscriminator(metrics=len(settings.metrics))
+        return MetricAdversary(discriminator, settings.metrics, settings.scored, settings.metric_workers)
     if settings.adversary == "wave":
         judges = settings.wave
         player = WaveDiscriminator(judges.periods, judges.windows, judges.channels, judges.widest)
-        return WaveAdversary(player, judges.crop), None
-    return None, None
+        return WaveAdversary(player, judges.crop)
+    return None
 
 
 def listen(generator: MaskGenerator, pairs: Sequence[ValidationPair], folder: Path, step: int) -> None:

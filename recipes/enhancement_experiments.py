@@ -45,6 +45,8 @@ CHANGES = {
     # The game.
     "metric": Change("metric discriminator, .025", "--weights.adversary 0.025"),
     "metric-strong": Change("metric discriminator, .1", "--weights.adversary 0.1"),
+    "metric-stoi": Change("of PESQ and STOI", "--weights.adversary 0.025 --metrics pesq stoi --scored 3 3"),
+    "metric-opinion": Change("of PESQ and DNSMOS", "--weights.adversary 0.025 --metrics pesq dnsmos --scored 3 1"),
     "wave": Change("judges of waves and features, .025, .05", "--adversary wave --weights.adversary 0.025"),
     "periods": Change("periods only", "--adversary wave --weights.adversary 0.025 --wave.windows"),
     "spectrograms": Change("spectrograms only", "--adversary wave --weights.adversary 0.025 --wave.periods"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -64,38 +64,91 @@ def reconstruction(
     return terms, wave, clean
 
 
+def normalised_pesq(clean: np.ndarray, enhanced: np.ndarray) -> float:
+    """PESQ-WB of 16-kHz waves, 1 ... 4.644 brought to 0 ... 1; NaN where there is no speech to judge."""
+    from .metrics import pesq
+
+    try:
+        return (pesq(clean, enhanced, 16_000) - 1) / (4.644 - 1)
+    except ValueError:
+        return math.nan
+
+
+def intelligibility(clean: np.ndarray, enhanced: np.ndarray) -> float:
+    """STOI of 16-kHz waves, 0 ... 1; NaN where there is too little speech to judge."""
+    from .metrics import stoi
+
+    try:
+        return max(0.0, stoi(clean, enhanced, 16_000))
+    except ValueError:
+        return math.nan
+
+
+def normalised_opinion(clean: np.ndarray, enhanced: np.ndarray) -> float:
+    """DNSMOS OVRL of a 16-kHz wave, 1 ... 5 brought to 0 ... 1. It does not look at the clean one."""
+    from .metrics import dnsmos
+
+    # Repeated to just what the network hears, 9.01 s: what is longer costs a run for every further second.
+    return (dnsmos(np.resize(enhanced, 144_160), 16_000)["ovrl"] - 1) / (5 - 1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Of 16-kHz waves, clean and enhanced: a score in [0, 1], NaN where there is none; 1 for the clean wave if that is
+    the best."""
+
+    score: Callable[[np.ndarray, np.ndarray], float]
+    clean_is_best: bool = True
+
+
+METRICS = {
+    "pesq": Metric(normalised_pesq),
+    "stoi": Metric(intelligibility),
+    "dnsmos": Metric(normalised_opinion, clean_is_best=False),
+}
+
+
 class ScoreQueue:
-    """Pairs on their way through a metric: worker processes score them while the game goes on, and they join in order.
+    """Pairs on their way through metrics: worker processes score them while the game goes on, and they join in order.
 
     A pair that is put in comes out `delay` turns later however fast the workers are, so timing never changes the
     training; the pairs under way are part of the state, and are scored again after a resume.
+
+    metrics: each with the number of pairs of a batch that it scores, which is less than all of them where it is slow.
     """
 
-    def __init__(self, metric: Callable[[np.ndarray, np.ndarray], float], workers: int = 1, delay: int = 3):
-        self.metric, self.workers, self.delay = metric, workers, delay
-        self.waiting: deque[tuple[Tensor, Tensor, list[Future]]] = deque()
+    def __init__(
+        self,
+        metrics: Sequence[tuple[Callable[[np.ndarray, np.ndarray], float], int]],
+        workers: int = 1,
+        delay: int = 3,
+    ):
+        self.metrics, self.workers, self.delay = metrics, workers, delay
+        self.waiting: deque[tuple[Tensor, Tensor, list[list[Future]]]] = deque()
         self.pool: ProcessPoolExecutor | None = None
 
     def put(self, clean: Tensor, enhanced: Tensor) -> None:
-        """clean, enhanced: (batch, samples)"""
+        """clean, enhanced: (batch, samples); those are kept that some metric scores."""
         if self.pool is None:  # started when first needed; spawned, since a fork of a process with threads may hang
             # Ctrl-C reaches every process of a terminal, but the step that it interrupts is to be finished.
             self.pool = ProcessPoolExecutor(
                 self.workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
             )
-        clean, enhanced = clean.detach().cpu(), enhanced.detach().cpu()
-        scores = [
-            self.pool.submit(self.metric, a.numpy().copy(), b.numpy().copy())
-            for a, b in zip(clean, enhanced, strict=True)
-        ]
+        most = max(count for _, count in self.metrics)
+        clean, enhanced = clean[:most].detach().cpu(), enhanced[:most].detach().cpu()
+        pairs = [(a.numpy().copy(), b.numpy().copy()) for a, b in zip(clean, enhanced, strict=True)]
+        scores = [[self.pool.submit(metric, *pair) for pair in pairs[:count]] for metric, count in self.metrics]
         self.waiting.append((clean, enhanced, scores))
 
     def get(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """The oldest pairs and their scores (batch,), NaN where the metric has none; None while none is due."""
+        """The oldest pairs and their scores (batch, metric), NaN where there is none; None while none is due."""
         if len(self.waiting) <= self.delay:
             return None
-        clean, enhanced, scores = self.waiting.popleft()
-        return clean, enhanced, torch.tensor([score.result() for score in scores])
+        clean, enhanced, futures = self.waiting.popleft()
+        scores = torch.full((len(clean), len(self.metrics)), math.nan)
+        for column, scored in enumerate(futures):
+            scores[: len(scored), column] = torch.tensor([score.result() for score in scored])
+        return clean, enhanced, scores
 
     def state_dict(self) -> dict[str, Any]:
         return {"pairs": [torch.stack([clean, enhanced]) for clean, enhanced, _ in self.waiting]}
@@ -111,41 +164,45 @@ class ScoreQueue:
             self.pool = None
 
 
-def normalised_pesq(clean: np.ndarray, enhanced: np.ndarray) -> float:
-    """PESQ-WB of 16-kHz waves, 1 ... 4.644 brought to 0 ... 1; NaN where there is no speech to judge."""
-    from .metrics import pesq
-
-    try:
-        return (pesq(clean, enhanced, 16_000) - 1) / (4.644 - 1)
-    except ValueError:
-        return math.nan
-
-
 class MetricAdversary:
-    """The discriminator learns what a metric says of the waves that were just made, and says it of each of them.
+    """The discriminator learns what some metrics say of the waves that were just made, and says it of each of them.
 
-    scored: waves of a batch that the metric scores.
+    metrics: names of METRICS, one for each of the discriminator's answers; scored: waves of a batch that each scores.
+    `queue` is part of a training's state, and to be closed after it.
     """
 
-    def __init__(self, discriminator: MetricDiscriminator, queue: ScoreQueue, scored: int = 3):
-        self.discriminator, self.queue, self.scored = discriminator, queue, scored
+    def __init__(
+        self,
+        discriminator: MetricDiscriminator,
+        metrics: Sequence[str] = ("pesq",),
+        scored: Sequence[int] = (3,),
+        workers: int = 1,
+        delay: int = 3,
+    ):
+        self.discriminator, self.metrics = discriminator, metrics
+        scorers = [(METRICS[name].score, count) for name, count in zip(metrics, scored, strict=True)]
+        self.queue = ScoreQueue(scorers, workers, delay)
 
     def teach(self, turn: Turn, clean: Tensor, wave: Tensor, weights: LossWeights) -> dict[str, Tensor]:
         """The generator's terms. clean, wave: (batch, samples)"""
-        turn.share["pair"] = clean[: self.scored], wave[: self.scored].detach()
-        return {"adversary": weights.adversary * (1 - self.discriminator(clean, wave)).square().mean()}
+        turn.share["pair"] = clean, wave.detach()
+        missing = (1 - self.discriminator(clean, wave)).square().mean(0)
+        return {"adversary": weights.adversary * missing.sum()}
 
     def learn(self, turn: Turn) -> dict[str, Tensor]:
         """The discriminator's own, after `teach`."""
         self.queue.put(*turn.share["pair"])
-        clean, _ = turn.share["pair"]
-        terms = {"clean": (1 - self.discriminator(clean, clean)).square().mean()}
+        clean = self.queue.waiting[-1][0].to(turn.share["pair"][0].device)
+        best = [METRICS[name].clean_is_best for name in self.metrics]
+        terms = {"clean": (1 - self.discriminator(clean, clean)).square().mean(0)[best].sum()}
         ready = self.queue.get()
         if ready is not None:
-            clean, enhanced, score = (part.to(clean.device) for part in ready)
-            error = self.discriminator(clean, enhanced) - score
-            terms["metric"] = error[~error.isnan()].square().sum() / len(score)
-            turn.log("score", score.nanmean().item())
+            clean, enhanced, scores = (part.to(clean.device) for part in ready)
+            known = ~scores.isnan()
+            error = (self.discriminator(clean, enhanced) - scores.nan_to_num()) * known
+            terms["metric"] = (error.square().sum(0) / known.sum(0).clamp(min=1)).sum()
+            for name, said in zip(self.metrics, scores.nanmean(0), strict=True):
+                turn.log(name, said.item())
         return terms
 
 

@@ -212,13 +212,13 @@ def interleave(x: Tensor) -> Tensor:
 
 
 class MetricDiscriminator(nn.Module):
-    """Looks at a clean and an enhanced spectrogram and says what a metric would say of the second, in [0, 1].
+    """Looks at a clean and an enhanced spectrogram and says what some metrics would say of the second, each in [0, 1].
 
     Strided convolutions with spectral and instance normalisation, the largest response over time and frequency, and a
     sigmoid whose slope is learnt (MetricGAN+, Fu et al. 2021; CMGAN, Cao et al. 2022, section II-C).
     """
 
-    def __init__(self, channels: int = 16, compression: float = 0.3, window: int = 512):
+    def __init__(self, channels: int = 16, compression: float = 0.3, window: int = 512, metrics: int = 1):
         super().__init__()
         self.fourier, self.compression = ShortTimeFourier(window), compression
         widths = (2, channels, 2 * channels, 4 * channels, 8 * channels)
@@ -237,14 +237,14 @@ class MetricDiscriminator(nn.Module):
         self.score = nn.Sequential(
             spectral_norm(nn.Linear(8 * channels, 4 * channels)),
             nn.LeakyReLU(0.2),
-            spectral_norm(nn.Linear(4 * channels, 1)),
+            spectral_norm(nn.Linear(4 * channels, metrics)),
         )
-        self.slope = nn.Parameter(torch.ones(1))
+        self.slope = nn.Parameter(torch.ones(metrics))
 
     def forward(self, clean: Tensor, enhanced: Tensor) -> Tensor:
-        """clean, enhanced: (batch, samples) -> (batch,)"""
+        """clean, enhanced: (batch, samples) -> (batch, metric)"""
         pair = torch.stack([magnitude(compress(self.fourier(wave), self.compression)) for wave in (clean, enhanced)], 1)
-        return torch.sigmoid(self.slope * self.score(self.features(pair))).squeeze(1)
+        return torch.sigmoid(self.slope * self.score(self.features(pair)))
 
 
 def magnitude(spectrum: Tensor) -> Tensor:

@@ -9,15 +9,15 @@ import torch
 from seqgan.speech.data import MixConfig, Mixtures, find_recordings
 from seqgan.speech.discriminators import WaveDiscriminator
 from seqgan.speech.enhancement import (
+    METRICS,
     LossWeights,
     MetricAdversary,
     ScoreQueue,
     WaveAdversary,
-    normalised_pesq,
     phases,
     reconstruction,
 )
-from seqgan.speech.metrics import si_sdr
+from seqgan.speech.metrics import dnsmos, si_sdr
 from seqgan.speech.networks import (
     GeneratorConfig,
     MaskGenerator,
@@ -76,38 +76,82 @@ def first_sample(clean, enhanced):
     return float("nan") if clean[0] < 0 else float(enhanced[0] - clean[0])
 
 
+def largest(clean, enhanced):
+    return float(enhanced.max())
+
+
 def test_scores_come_back_in_order_after_the_delay_and_survive_a_resume():
-    queue = ScoreQueue(first_sample, workers=2, delay=2)
+    metrics = [(first_sample, 2), (largest, 1)]
+    queue = ScoreQueue(metrics, workers=2, delay=2)
     try:
-        batches = [(torch.full((2, 3), float(i)), torch.full((2, 3), 3.0 * i)) for i in range(5)]
+        batches = [(torch.full((4, 3), float(i)), torch.full((4, 3), 3.0 * i)) for i in range(5)]
         for i in range(3):
             queue.put(*batches[i])
             assert (queue.get() is None) == (i < 2)
-        resumed = ScoreQueue(first_sample, workers=1, delay=2)
+        resumed = ScoreQueue(metrics, workers=1, delay=2)
         try:
             resumed.load_state_dict(queue.state_dict())
             for i, one in ((3, queue), (3, resumed)):
                 one.put(*batches[i])
-                clean, enhanced, score = one.get()
-                assert clean[0, 0] == 1 and enhanced[0, 0] == 3 and score.tolist() == [2.0, 2.0]
+                clean, enhanced, scores = one.get()
+                assert clean.shape == (2, 3)  # no more than some metric scores
+                assert clean[0, 0] == 1 and enhanced[0, 0] == 3
+                assert scores[:, 0].tolist() == [2.0, 2.0] and scores[0, 1] == 3.0 and scores[1, 1].isnan()
         finally:
             resumed.close()
         queue.put(-torch.ones(2, 3), torch.ones(2, 3))
         queue.get(), queue.put(*batches[0]), queue.put(*batches[0])
-        assert queue.get()[2][0] == 6.0 and queue.get()[2].isnan().all()
+        assert queue.get()[2][0, 0] == 6.0 and queue.get()[2][:, 0].isnan().all()
     finally:
         queue.close()
 
 
-def test_normalised_pesq_is_one_for_the_same_and_nan_without_speech():
+def test_a_discriminator_of_several_metrics_answers_for_each_where_it_has_a_score():
+    """What it learns from is in closed form for a discriminator that always says .75 and .5."""
+
+    class Says(torch.nn.Module):
+        def forward(self, clean, enhanced):
+            return torch.tensor([[0.75, 0.5]]).repeat(len(clean), 1)
+
+    scores = torch.tensor([[0.25, 0.9], [0.5, torch.nan]])
+    adversary, logged = MetricAdversary(Says(), ("pesq", "dnsmos"), (2, 1)), {}
+    pair = torch.zeros(2, 10), torch.zeros(2, 10)
+    adversary.queue = SimpleNamespace(put=lambda *_: None, waiting=[pair], get=lambda: (*pair, scores))
+    turn = SimpleNamespace(share={}, log=logged.__setitem__)
+    made = adversary.teach(turn, *pair, LossWeights(adversary=0.1))
+    assert made["adversary"] == pytest.approx(0.1 * (0.25**2 + 0.5**2))
+    terms = adversary.learn(turn)
+    assert terms["clean"] == pytest.approx(0.25**2)  # DNSMOS has no best answer for the clean wave
+    assert terms["metric"] == pytest.approx((0.5**2 + 0.25**2) / 2 + 0.4**2)
+    assert logged == pytest.approx({"pesq": 0.375, "dnsmos": 0.9})
+
+
+@pytest.fixture(scope="module")
+def speechlike():
+    """Of a clean wave and a noisy one, 2 s at 16 kHz."""
     rng = np.random.default_rng(0)
     time = np.arange(32_000) / 16_000
     speech = np.sin(2 * np.pi * 150 * time) * (np.sin(2 * np.pi * 2 * time) > 0) + 0.01 * rng.standard_normal(32_000)
     speech = (0.3 * speech).astype(np.float32)
-    assert normalised_pesq(speech, speech) == pytest.approx(1, abs=1e-3)
-    noisy = speech + 0.1 * rng.standard_normal(32_000).astype(np.float32)
-    assert 0 <= normalised_pesq(speech, noisy) < 0.6
-    assert np.isnan(normalised_pesq(np.zeros(32_000, np.float32), speech))
+    return speech, speech + 0.1 * rng.standard_normal(32_000).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["pesq", "stoi"])
+def test_metrics_are_one_for_the_same_and_nan_without_speech(name, speechlike):
+    clean, noisy = speechlike
+    score = METRICS[name].score
+    assert score(clean, clean) == pytest.approx(1, abs=1e-3)
+    assert 0 <= score(clean, noisy) < 0.75
+    assert np.isnan(score(np.zeros(32_000, np.float32), clean))
+
+
+def test_the_opinion_is_that_of_the_repeated_wave(speechlike):
+    pytest.importorskip("speechmos.dnsmos")
+    clean, noisy = speechlike
+    score = METRICS["dnsmos"].score
+    repeated = np.concatenate([noisy] * 5)[:144_160]
+    assert score(clean, noisy) == pytest.approx((dnsmos(repeated, 16_000)["ovrl"] - 1) / 4)
+    assert 0 <= score(noisy, noisy) < score(noisy, clean) <= 1
 
 
 def make_game(adversary=None):
@@ -116,8 +160,8 @@ def make_game(adversary=None):
     optimizer = torch.optim.AdamW(generator.parameters(), 5e-3)
     state, player = {}, None
     if adversary == "metric":
-        queue = ScoreQueue(normalised_pesq, delay=1)
-        state, player = {"queue": queue}, MetricAdversary(MetricDiscriminator(4), queue, scored=1)
+        player = MetricAdversary(MetricDiscriminator(4, metrics=2), ("pesq", "stoi"), scored=(1, 2), delay=1)
+        state = {"queue": player.queue}
     elif adversary == "wave":
         player = WaveAdversary(WaveDiscriminator((2, 5), (128,), channels=4, widest=16), crop=4000)
     judge = player and torch.optim.AdamW(player.discriminator.parameters(), 1e-3)
@@ -150,7 +194,7 @@ def test_a_little_training_takes_noise_away(recordings, tmp_path):
     assert ratio() > before + 6
 
 
-@pytest.mark.parametrize(("adversary", "recorded"), [("metric", "score"), ("wave", "fake")])
+@pytest.mark.parametrize(("adversary", "recorded"), [("metric", "stoi"), ("wave", "fake")])
 def test_the_whole_game_resumes_bit_for_bit_scores_under_way_included(adversary, recorded, recordings, tmp_path):
     def play(run, *stops):
         for steps in stops:

@@ -125,7 +125,7 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
     for _ in range(120):
         clean = torch.sin(torch.arange(4096) * torch.rand(8, 1)) * 0.1
         amount = torch.rand(8)
-        score = discriminator(clean, clean + 0.1 * amount[:, None] * torch.randn(8, 4096))
+        score = discriminator(clean, clean + 0.1 * amount[:, None] * torch.randn(8, 4096))[:, 0]
         loss = (score - (1 - amount)).square().mean()
         optimizer.zero_grad()
         loss.backward()
