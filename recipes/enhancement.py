@@ -66,9 +66,11 @@ class Settings:
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
     channels: tuple[int, ...] | None = None
-    """Of the encoder's stages; by default the model's, as are the next two."""
+    """Of the encoder's stages; by default the model's, as are the next three."""
     hidden: int | None = None
     """Of the recurrent layers."""
+    paths: int | None = None
+    """Dual paths instead of recurrent layers across all bands."""
     causal: bool | None = None
     """No look-ahead."""
     steps: int = 100_000
@@ -132,7 +134,7 @@ def main(settings: Settings) -> None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
-    own = {name: getattr(settings, name) for name in ("channels", "hidden", "causal")}
+    own = {name: getattr(settings, name) for name in ("channels", "hidden", "paths", "causal")}
     own = {name: value for name, value in own.items() if value is not None}
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:

@@ -58,6 +58,7 @@ CHANGES = {
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
     "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
     "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),
+    "paths": Change("two dual paths of 64 units", f"{NO_ADVERSARY} --channels 16 32 48 --hidden 64 --paths 2"),
     # Windows and batches, all of 24 seconds but for the last.
     "short": Change("windows of 1 s, batch 24", f"{NO_ADVERSARY} --mix.seconds 1 --batch 24"),
     "long": Change("windows of 4 s, batch 6", f"{NO_ADVERSARY} --mix.seconds 4 --batch 6"),

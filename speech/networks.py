@@ -8,6 +8,7 @@ neural network for real-time speech enhancement") with the power-law compressed 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +74,9 @@ class GeneratorConfig:
     channels: tuple[int, ...] = (16, 32, 48, 32)  # of the encoder's stages, each of which halves the frequency axis
     hidden: int = 256  # units of the recurrent layers, per direction
     layers: int = 2
+    paths: int = (
+        0  # so many `DualPath` take the recurrent layers' place, with `hidden` units in all directions together
+    )
     causal: bool = False  # True: no look-ahead beyond the analysis window; streams with a state
     window: int = 512  # samples at sample_rate
     sample_rate: int = 16_000  # Hz
@@ -81,11 +85,13 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         # Settings may come with somebody's weights: sizes that no enhancer has must not be allocated.
-        sizes = (*self.channels, self.hidden, self.layers, self.window, self.sample_rate)
+        sizes = (*self.channels, self.hidden, self.layers, self.paths + 1, self.window, self.sample_rate)
         if not all(isinstance(size, int) and 0 < size <= 192_000 for size in sizes):
             raise ValueError(f"sizes are whole numbers from 1: {self}")
-        if self.layers > 16 or max(*self.channels, self.hidden) > 4096 or self.window % 2 ** (len(self.channels) + 1):
-            raise ValueError(f"beyond 16 layers or 4096 channels, or a window that the stages do not divide: {self}")
+        if max(self.layers, self.paths) > 16 or max(*self.channels, self.hidden) > 4096:
+            raise ValueError(f"beyond 16 layers or 4096 channels: {self}")
+        if self.window % 2 ** (len(self.channels) + 1) or (self.paths and self.hidden % 2):
+            raise ValueError(f"the stages do not divide the window, or two directions the units: {self}")
 
     @property
     def bins(self) -> int:
@@ -119,8 +125,32 @@ class TimeFrequencyConv(nn.Module):
         return self.after(self.conv(x)), past
 
 
+class DualPath(nn.Module):
+    """Recurrent across the bands of a frame, in both directions, then along the frames of a band, each added to what
+    came in; the weights are the same in all frames, and in all bands (DPCRN, Le et al. 2021, section 2.2).
+    """
+
+    def __init__(self, channels: int, bands: int, hidden: int, causal: bool):
+        super().__init__()
+        half = hidden // 2
+        self.across = nn.GRU(channels, half, bidirectional=True)
+        self.along = nn.GRU(channels, hidden if causal else half, bidirectional=not causal)
+        self.project = nn.ModuleList(nn.Linear(hidden, channels) for _ in range(2))
+        self.norm = nn.ModuleList(nn.LayerNorm((bands, channels)) for _ in range(2))
+
+    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x: (batch, frame, band, channel), and the state (1, batch * band, hidden) of the frames before it"""
+        batch, frames, bands, channels = x.shape
+        seen, _ = self.across(x.permute(2, 0, 1, 3).reshape(bands, batch * frames, channels))
+        seen = self.project[0](seen).view(bands, batch, frames, channels).permute(1, 2, 0, 3)
+        x = x + self.norm[0](seen)
+        seen, past = self.along(x.permute(1, 0, 2, 3).reshape(frames, batch * bands, channels), past)
+        seen = self.project[1](seen).view(frames, batch, bands, channels).transpose(0, 1)
+        return x + self.norm[1](seen), past
+
+
 class MaskGenerator(SavedModel):
-    """Convolutions down to a few bands, recurrent layers across all of them, convolutions up, a bounded complex mask.
+    """Convolutions down to a few bands, recurrent layers or dual paths, convolutions up, a bounded complex mask.
 
     The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the
     mask is applied to the spectrum as it came.
@@ -139,9 +169,15 @@ class MaskGenerator(SavedModel):
         )
         bands = config.bins // 2 ** len(pairs)
         size = config.channels[-1] * bands
-        directions = 1 if config.causal else 2
-        self.recurrent = nn.GRU(size, config.hidden, config.layers, batch_first=True, bidirectional=not config.causal)
-        self.project = nn.Linear(config.hidden * directions, size)
+        if config.paths:
+            path = [config.channels[-1], bands, config.hidden, config.causal]
+            self.paths = nn.ModuleList(DualPath(*path) for _ in range(config.paths))
+        else:
+            wide = config.hidden if config.causal else 2 * config.hidden
+            self.recurrent = nn.GRU(
+                size, config.hidden, config.layers, batch_first=True, bidirectional=not config.causal
+            )
+            self.project = nn.Linear(wide, size)
         # A stage makes two frequencies of one (sub-pixel convolution), so it has twice the channels that it hands on.
         ups = [(b, a) for a, b in reversed(pairs)]
         self.decoder = nn.ModuleList(
@@ -173,7 +209,7 @@ class MaskGenerator(SavedModel):
 
         A causal generator goes on from that state exactly; of another, the state means nothing.
         """
-        pasts = iter(state if state is not None else [None] * (2 + len(self.encoder) + len(self.decoder)))
+        pasts = iter(state) if state is not None else repeat(None)
         x = spectrum[:, :-1].transpose(1, 2)  # without the Nyquist bin: (batch, frame, bins)
         x = torch.stack([x.real, x.imag, x.abs()], 1)
         level, past = self.level(x[:, 2], next(pasts))
@@ -184,10 +220,16 @@ class MaskGenerator(SavedModel):
             x, past = stage(x, next(pasts))
             state.append(past)
             skips.append(x)
-        batch, channels, frames, bands = x.shape
-        hidden, past = self.recurrent(x.permute(0, 2, 3, 1).reshape(batch, frames, -1), next(pasts))
-        state.append(past)
-        x = self.project(hidden).view(batch, frames, bands, channels).permute(0, 3, 1, 2)
+        x = x.permute(0, 2, 3, 1)  # (batch, frame, band, channel)
+        if self.config.paths:
+            for path in self.paths:
+                x, past = path(x, next(pasts))
+                state.append(past)
+        else:
+            hidden, past = self.recurrent(x.flatten(2), next(pasts))
+            state.append(past)
+            x = self.project(hidden).view(x.shape)
+        x = x.permute(0, 3, 1, 2)
         for stage, skip in zip(self.decoder, reversed(skips), strict=True):
             x, past = stage(x + skip, next(pasts))
             state.append(past)

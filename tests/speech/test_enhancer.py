@@ -296,6 +296,7 @@ def test_what_is_no_model_is_refused(tmp_path, enhancer):
     wrong = [
         {"hidden": 2**19},  # of a network of terabytes
         {"layers": 60},
+        {"paths": 1},
         {"layers": 10**9},
         {"window": 2**19},
         {"channels": [4] * 10_000},

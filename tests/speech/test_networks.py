@@ -17,11 +17,13 @@ from seqgan.speech.networks import (
     interleave,
 )
 
+PATHS = GeneratorConfig(channels=(16, 32, 48), hidden=64, paths=2, causal=True)
 
-@pytest.fixture
-def small():
+
+@pytest.fixture(params=[SMALL, PATHS], ids=["small", "paths"])
+def causal(request):
     torch.manual_seed(0)
-    return MaskGenerator(SMALL).eval()
+    return MaskGenerator(request.param).eval()
 
 
 @pytest.mark.parametrize("samples", [1, 255, 256, 257, 5000])
@@ -61,7 +63,7 @@ def test_interleave_puts_neighbouring_channels_into_neighbouring_bins():
     assert torch.equal(y[:, 1, :, 1::2], x[:, 3])
 
 
-@pytest.mark.parametrize("config", [BASE, SMALL], ids=["base", "small"])
+@pytest.mark.parametrize("config", [BASE, SMALL, PATHS], ids=["base", "small", "paths"])
 def test_gain_of_a_recording_does_not_matter(config):
     torch.manual_seed(0)
     generator, wave = MaskGenerator(config).eval(), torch.randn(1, 8000) * 0.1
@@ -70,20 +72,21 @@ def test_gain_of_a_recording_does_not_matter(config):
     torch.testing.assert_close(quiet, loud * 0.05, atol=1e-4 * 0.05, rtol=1e-3)
 
 
-def test_causal_generator_does_not_look_ahead(small):
+def test_causal_generator_does_not_look_ahead(causal):
     wave = torch.randn(1, 256 * 20)
     changed = wave.clone()
     changed[:, 256 * 12 :] = torch.randn(1, 256 * 8)
     with torch.no_grad():
-        first, second = small.enhance(wave), small.enhance(changed)
+        first, second = causal.enhance(wave), causal.enhance(changed)
     # Hop 11 is covered by the frame that ends with it and by the one that reaches a hop further: 32 ms of delay in all.
     assert torch.equal(first[:, : 256 * 11], second[:, : 256 * 11])
     assert not torch.allclose(first[:, 256 * 12 :], second[:, 256 * 12 :])
 
 
-def test_the_other_generator_does_look_ahead():
+@pytest.mark.parametrize("config", [BASE, replace(PATHS, causal=False)], ids=["base", "paths"])
+def test_the_other_generator_does_look_ahead(config):
     torch.manual_seed(0)
-    generator, wave = MaskGenerator(replace(BASE, hidden=16)).eval(), torch.randn(1, 256 * 20)
+    generator, wave = MaskGenerator(replace(config, hidden=16)).eval(), torch.randn(1, 256 * 20)
     changed = wave.clone()
     changed[:, 256 * 15 :] *= 3
     with torch.no_grad():
@@ -91,24 +94,24 @@ def test_the_other_generator_does_look_ahead():
 
 
 @pytest.mark.parametrize("sizes", [[1] * 30, [7, 1, 13, 9], [30]])
-def test_causal_generator_goes_on_exactly_from_its_state(small, sizes):
+def test_causal_generator_goes_on_exactly_from_its_state(causal, sizes):
     spectrum = compress(torch.randn(2, 257, sum(sizes), dtype=torch.complex64))
     with torch.no_grad():
-        whole, _ = small(spectrum)
+        whole, _ = causal(spectrum)
         state, pieces = None, []
         for piece in spectrum.split(sizes, dim=2):
-            enhanced, state = small(piece, state)
+            enhanced, state = causal(piece, state)
             pieces.append(enhanced)
     torch.testing.assert_close(torch.cat(pieces, 2), whole, atol=1e-5, rtol=1e-4)
 
 
-def test_mask_is_bounded_and_silence_stays_silent(small):
+def test_mask_is_bounded_and_silence_stays_silent(causal):
     with torch.no_grad():
-        small.decoder[-1].conv.bias.fill_(100)
+        causal.decoder[-1].conv.bias.fill_(100)
         spectrum = compress(torch.randn(1, 257, 10, dtype=torch.complex64))
-        gain = small(spectrum)[0].abs() / spectrum.abs()
+        gain = causal(spectrum)[0].abs() / spectrum.abs()
         assert gain.max() <= SMALL.mask_limit * 1.001
-        assert small.enhance(torch.zeros(1, 3000)).abs().max() == 0
+        assert causal.enhance(torch.zeros(1, 3000)).abs().max() == 0
 
 
 @pytest.mark.parametrize("config", [BASE, SMALL], ids=["base", "small"])
@@ -136,6 +139,7 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
 
 
 def test_settings_that_no_enhancer_has_are_refused():
-    for wrong in ({"hidden": 10**9}, {"layers": 17}, {"channels": (16, 0)}, {"channels": ("16",)}, {"window": 500}):
+    wrongs = [{"hidden": 10**9}, {"layers": 17}, {"paths": 17}, {"paths": -1}, {"paths": 1, "hidden": 3}]
+    for wrong in (*wrongs, {"channels": (16, 0)}, {"channels": ("16",)}, {"window": 500}):
         with pytest.raises(ValueError):
             GeneratorConfig(**wrong)
