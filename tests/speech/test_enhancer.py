@@ -34,11 +34,12 @@ class Gain(torch.nn.Module):
         return spectrum * gains**0.3, (state or 0) + spectrum.shape[2]
 
 
-@pytest.fixture(scope="module", params=["ahead", "causal"])
+@pytest.fixture(scope="module", params=["ahead", "causal", "causal paths"])
 def enhancer(request):
     """An untrained network that does something to every bin."""
     torch.manual_seed(0)
-    config = GeneratorConfig(channels=(4, 4), hidden=8, layers=1, causal=request.param == "causal")
+    causal, paths = "causal" in request.param, 2 * ("paths" in request.param)
+    config = GeneratorConfig(channels=(4, 4), hidden=8, layers=1, paths=paths, causal=causal)
     generator = MaskGenerator(config)
     torch.nn.init.normal_(generator.decoder[-1].conv.weight, std=0.5)
     return Enhancer(generator, grid=GRID)
@@ -296,7 +297,7 @@ def test_what_is_no_model_is_refused(tmp_path, enhancer):
     wrong = [
         {"hidden": 2**19},  # of a network of terabytes
         {"layers": 60},
-        {"paths": 1},
+        {"paths": 3},
         {"layers": 10**9},
         {"window": 2**19},
         {"channels": [4] * 10_000},
