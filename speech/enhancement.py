@@ -124,6 +124,7 @@ class ScoreQueue:
         delay: int = 3,
     ):
         self.metrics, self.workers, self.delay = metrics, workers, delay
+        self.most = max(count for _, count in metrics)
         self.waiting: deque[tuple[Tensor, Tensor, list[list[Future]]]] = deque()
         self.pool: ProcessPoolExecutor | None = None
 
@@ -134,8 +135,7 @@ class ScoreQueue:
             self.pool = ProcessPoolExecutor(
                 self.workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
             )
-        most = max(count for _, count in self.metrics)
-        clean, enhanced = clean[:most].detach().cpu(), enhanced[:most].detach().cpu()
+        clean, enhanced = clean[: self.most].detach().cpu(), enhanced[: self.most].detach().cpu()
         pairs = [(a.numpy().copy(), b.numpy().copy()) for a, b in zip(clean, enhanced, strict=True)]
         scores = [[self.pool.submit(metric, *pair) for pair in pairs[:count]] for metric, count in self.metrics]
         self.waiting.append((clean, enhanced, scores))
@@ -192,7 +192,7 @@ class MetricAdversary:
     def learn(self, turn: Turn) -> dict[str, Tensor]:
         """The discriminator's own, after `teach`."""
         self.queue.put(*turn.share["pair"])
-        clean = self.queue.waiting[-1][0].to(turn.share["pair"][0].device)
+        clean = turn.share["pair"][0][: self.queue.most]
         best = [METRICS[name].clean_is_best for name in self.metrics]
         terms = {"clean": (1 - self.discriminator(clean, clean)).square().mean(0)[best].sum()}
         ready = self.queue.get()

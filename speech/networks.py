@@ -74,9 +74,7 @@ class GeneratorConfig:
     channels: tuple[int, ...] = (16, 32, 48, 32)  # of the encoder's stages, each of which halves the frequency axis
     hidden: int = 256  # units of the recurrent layers, per direction
     layers: int = 2
-    paths: int = (
-        0  # so many `DualPath` take the recurrent layers' place, with `hidden` units in all directions together
-    )
+    paths: int = 0  # of `DualPath`, instead of those layers; then hidden counts both directions
     causal: bool = False  # True: no look-ahead beyond the analysis window; streams with a state
     window: int = 512  # samples at sample_rate
     sample_rate: int = 16_000  # Hz
@@ -127,7 +125,7 @@ class TimeFrequencyConv(nn.Module):
 
 class DualPath(nn.Module):
     """Recurrent across the bands of a frame, in both directions, then along the frames of a band, each added to what
-    came in; the weights are the same in all frames, and in all bands (DPCRN, Le et al. 2021, section 2.2).
+    came in; the weights are the same in all frames, and in all bands (DPCRN, Le et al. 2021).
     """
 
     def __init__(self, channels: int, bands: int, hidden: int, causal: bool):

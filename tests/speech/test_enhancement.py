@@ -116,7 +116,7 @@ def test_a_discriminator_of_several_metrics_answers_for_each_where_it_has_a_scor
     scores = torch.tensor([[0.25, 0.9], [0.5, torch.nan]])
     adversary, logged = MetricAdversary(Says(), ("pesq", "dnsmos"), (2, 1)), {}
     pair = torch.zeros(2, 10), torch.zeros(2, 10)
-    adversary.queue = SimpleNamespace(put=lambda *_: None, waiting=[pair], get=lambda: (*pair, scores))
+    adversary.queue = SimpleNamespace(put=lambda *_: None, most=2, get=lambda: (*pair, scores))
     turn = SimpleNamespace(share={}, log=logged.__setitem__)
     made = adversary.teach(turn, *pair, LossWeights(adversary=0.1))
     assert made["adversary"] == pytest.approx(0.1 * (0.25**2 + 0.5**2))
