@@ -89,6 +89,8 @@ class Settings:
     scored: tuple[int, ...] = (3,)
     """Waves of a batch that each of them scores for it (PESQ of one takes some 20 ms, STOI 10, DNSMOS 400)."""
     metric_workers: int = 1
+    metric_delay: int = 3
+    """Steps until a score arrives, whenever it is ready: more where a metric takes longer than so many steps."""
     init: str | None = None
     """Start from these weights, and with their network: base, small, or a .safetensors file."""
     init_discriminator: Path | None = None
@@ -202,7 +204,9 @@ def build_adversary(settings: Settings) -> MetricAdversary | WaveAdversary | Non
         if not settings.metrics or len(settings.metrics) != len(settings.scored) or min(settings.scored) < 1:
             raise ValueError("--metrics and --scored go together: for each metric the waves of a batch that it scores")
         discriminator = MetricDiscriminator(metrics=len(settings.metrics))
-        return MetricAdversary(discriminator, settings.metrics, settings.scored, settings.metric_workers)
+        return MetricAdversary(
+            discriminator, settings.metrics, settings.scored, settings.metric_workers, settings.metric_delay
+        )
     if settings.adversary == "wave":
         judges = settings.wave
         player = WaveDiscriminator(judges.periods, judges.windows, judges.channels, judges.widest)
