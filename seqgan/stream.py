@@ -32,7 +32,7 @@ class Stream:
             batch_sampler=(range(n * size, (n + 1) * size) for n in count(position, stride)),
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_interrupts_to_the_run,
+            worker_init_fn=leave_signals_to_the_run,
             generator=torch.Generator(),  # else it would draw a seed from the global state
         )
 
@@ -76,6 +76,9 @@ def _order(length: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(length)
 
 
-def _leave_interrupts_to_the_run(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal, but the interrupted step is to be finished with its batches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def leave_signals_to_the_run(*_: Any) -> None:
+    """For a worker process. Ctrl-C reaches every process of a terminal, and SIGTERM every one of a batch job or of
+    `timeout`'s, but the interrupted step is to be finished with its batches.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -8,7 +8,6 @@ spectrum and with the losses of CMGAN (Cao et al. 2022, arXiv:2203.15149).
 from __future__ import annotations
 
 import math
-import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from seqgan.objectives import LeastSquares
+from seqgan.stream import leave_signals_to_the_run
 from seqgan.training import Phase, Turn
 
 from .discriminators import WaveDiscriminator, feature_distance
@@ -131,10 +131,7 @@ class ScoreQueue:
     def put(self, clean: Tensor, enhanced: Tensor) -> None:
         """clean, enhanced: (batch, samples); those are kept that some metric scores."""
         if self.pool is None:  # started when first needed; spawned, since a fork of a process with threads may hang
-            # Ctrl-C reaches every process of a terminal, but the step that it interrupts is to be finished.
-            self.pool = ProcessPoolExecutor(
-                self.workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-            )
+            self.pool = ProcessPoolExecutor(self.workers, get_context("spawn"), leave_signals_to_the_run)
         clean, enhanced = clean[: self.most].detach().cpu(), enhanced[: self.most].detach().cpu()
         pairs = [(a.numpy().copy(), b.numpy().copy()) for a, b in zip(clean, enhanced, strict=True)]
         scores = [[self.pool.submit(metric, *pair) for pair in pairs[:count]] for metric, count in self.metrics]

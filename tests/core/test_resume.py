@@ -96,16 +96,17 @@ def test_processes_that_a_run_starts_can_be_ended(tmp_path):
     assert codes == [-signal.SIGTERM]
 
 
-def test_a_ctrl_c_that_reaches_the_workers_too_loses_nothing(tmp_path):
-    """A terminal sends it to every process of the group."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_reaches_the_workers_too_loses_nothing(tmp_path, number):
+    """A terminal sends it to every process of the group, and so do `timeout` and batch systems."""
     command = [sys.executable, "-m", "tests.core.toy", str(tmp_path), "1000000", "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for line in process.stderr:
         if line.startswith("adversarial: 6/"):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, number)
             break
     rest = process.stderr.read()
-    assert process.wait() == 130, rest
+    assert process.wait() == 128 + number, rest
     assert "stopped and saved at step" in rest and "Traceback" not in rest
     assert checkpoint(tmp_path)["step"] >= 6
 
