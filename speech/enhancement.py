@@ -8,11 +8,13 @@ spectrum and with the losses of CMGAN (Cao et al. 2022, arXiv:2203.15149).
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import numpy as np
@@ -131,7 +133,7 @@ class ScoreQueue:
     def put(self, clean: Tensor, enhanced: Tensor) -> None:
         """clean, enhanced: (batch, samples); those are kept that some metric scores."""
         if self.pool is None:  # started when first needed; spawned, since a fork of a process with threads may hang
-            self.pool = ProcessPoolExecutor(self.workers, get_context("spawn"), leave_signals_to_the_run)
+            self.pool = ProcessPoolExecutor(self.workers, get_context("spawn"), _begin_worker)
         clean, enhanced = clean[: self.most].detach().cpu(), enhanced[: self.most].detach().cpu()
         pairs = [(a.numpy().copy(), b.numpy().copy()) for a, b in zip(clean, enhanced, strict=True)]
         scores = [[self.pool.submit(metric, *pair) for pair in pairs[:count]] for metric, count in self.metrics]
@@ -159,6 +161,17 @@ class ScoreQueue:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
             self.pool = None
+
+
+def _begin_worker() -> None:
+    leave_signals_to_the_run()
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    """A worker waits for work for ever, also when the training that was to give it was killed."""
+    parent_process().join()
+    os._exit(1)
 
 
 class MetricAdversary:

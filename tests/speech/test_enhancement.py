@@ -1,5 +1,9 @@
 """The losses have their closed forms, scores join in order, and the game improves what it is played for."""
 
+import os
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,6 +108,28 @@ def test_scores_come_back_in_order_after_the_delay_and_survive_a_resume():
         assert queue.get()[2][0, 0] == 6.0 and queue.get()[2][:, 0].isnan().all()
     finally:
         queue.close()
+
+
+BUSY = """
+import time, torch
+from seqgan.speech.enhancement import METRICS, ScoreQueue
+queue = ScoreQueue([(METRICS["pesq"].score, 1)], delay=0)
+queue.put(torch.ones(1, 8000), torch.ones(1, 8000))
+queue.get()
+print(*queue.pool._processes, flush=True)
+time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_training_that_is_killed():
+    training = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
+    (worker,) = map(int, training.stdout.readline().split())
+    training.kill()
+    try:
+        training.communicate(timeout=20)  # the worker has the other end of this pipe, too
+    except subprocess.TimeoutExpired:
+        os.kill(worker, signal.SIGKILL)
+        pytest.fail("a worker was left behind")
 
 
 def test_a_discriminator_of_several_metrics_answers_for_each_where_it_has_a_score():
