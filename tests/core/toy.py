@@ -59,7 +59,7 @@ class Toy:
 
     def fake(self, turn) -> torch.Tensor:
         if "fake" not in turn.share:
-            z = torch.randn(len(turn.batch), 4, generator=turn.generator)
+            z = torch.randn(len(turn.batch), 4, generator=turn.generator, device=turn.generator.device)
             turn.share["fake"] = self.generator(z)
         return turn.share["fake"]
 

@@ -19,12 +19,9 @@ PNG = b"\x89PNG"
 @pytest.fixture
 def recipe(monkeypatch):
     monkeypatch.syspath_prepend(RECIPES)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
     import seqgan_oracle
 
-    yield seqgan_oracle
-    torch.set_num_threads(threads)
+    return seqgan_oracle
 
 
 def settings(recipe, run, **changes):

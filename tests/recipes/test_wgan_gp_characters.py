@@ -18,15 +18,6 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "wgan_gp_characters.py"
 LINES = [f"{a} sees {b}" for a in ("ann", "bob", "a cat", "a dog") for b in ("me", "you", "it", "us", "them")]
 
 
-@pytest.fixture(autouse=True)
-def as_it_was(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture
 def recipe():
     return importlib.import_module("recipes.wgan_gp_characters")

@@ -125,7 +125,7 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
     discriminator = MetricDiscriminator(channels=4)
     optimizer = torch.optim.Adam(discriminator.parameters(), 5e-3)
     losses = []
-    for _ in range(120):
+    for _ in range(200):
         clean = torch.sin(torch.arange(4096) * torch.rand(8, 1)) * 0.1
         amount = torch.rand(8)
         score = discriminator(clean, clean + 0.1 * amount[:, None] * torch.randn(8, 4096))[:, 0]

@@ -36,15 +36,6 @@ from seqgan.training import Stream, fit
 VOCABULARY, LENGTH = 6, 5
 
 
-@pytest.fixture(autouse=True)
-def on_one_cpu_thread(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small_generator(seed=0, **options):
     torch.manual_seed(seed)
     return LSTMGenerator(LSTMConfig(VOCABULARY, 8, 16, **options))

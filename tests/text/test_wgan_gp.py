@@ -22,15 +22,6 @@ from seqgan.training import Stream
 LINES = ["abcabc", "bcabca", "cabcab"]
 
 
-@pytest.fixture(autouse=True)
-def on_one_cpu_thread(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small(symbols="abc", length=6, **options):
     return WGANConfig(tuple(symbols), length, **({"latent": 8, "width": 16, "kernel": 3, "blocks": 2} | options))
 
