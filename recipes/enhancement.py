@@ -6,6 +6,9 @@
     python recipes/enhancement.py --data DIR --adversary wave       # against judges that tell waves from recordings
     python recipes/enhancement.py --data DIR --init base            # go on from the shipped weights
 
+On a GPU a step takes about as long for 100 excerpts as for 12: add `--batch 96 --workers 6`, and with the metric
+discriminator `--metric-workers 4 --metric-delay 12`, so that it need not wait for scores.
+
 DIR holds either `clean/`, `noise/` and, if there are any, `rir/` (mixtures are made on the fly), or recorded pairs:
 `clean/` and `noisy/`, or VoiceBank-DEMAND's `clean_trainset_28spk_wav/` and `noisy_trainset_28spk_wav/`. Interrupted
 anywhere, the same command goes on from the last checkpoint. The run's folder then holds `best.safetensors`, which
