@@ -125,6 +125,8 @@ class ScoreQueue:
         workers: int = 1,
         delay: int = 3,
     ):
+        if delay < 0:
+            raise ValueError(f"scores arrive after 0 steps or more, not {delay}")
         self.metrics, self.workers, self.delay = metrics, workers, delay
         self.most = max(count for _, count in metrics)
         self.waiting: deque[tuple[Tensor, Tensor, list[list[Future]]]] = deque()

@@ -110,6 +110,11 @@ def test_scores_come_back_in_order_after_the_delay_and_survive_a_resume():
         queue.close()
 
 
+def test_scores_cannot_arrive_before_they_are_asked_for():
+    with pytest.raises(ValueError, match="0 steps or more"):
+        ScoreQueue([(METRICS["pesq"].score, 1)], delay=-1)
+
+
 BUSY = """
 import time, torch
 from seqgan.speech.enhancement import METRICS, ScoreQueue
