@@ -60,6 +60,8 @@ class Settings:
     """The interpreter for the adapters' systems, where their packages are installed; it needs numpy and soundfile."""
     by: tuple[str, ...] = ("snr_db", "noise")
     """Columns of manifest.tsv to break the scores down by; of a value like rain/heavy only rain counts."""
+    against: str | None = None
+    """Also tabulate how the others differ from this system on the same recordings, with the standard error."""
     dnsmos: int = 1
     """Take DNSMOS of every so many recordings, 0: of none. It takes ten times as long as all other scores together."""
     draw: int = 0
@@ -85,6 +87,9 @@ def main(settings: Settings) -> int:
     pairs = [pair for inside in sets.values() for pair in inside]
     adapters = find_adapters(settings.adapters)
     wanted = settings.systems or ("noisy", *adapters, "base", "small")
+    other = settings.against
+    if other and other not in wanted and not (home(settings.out, other) / "scores.jsonl").exists():
+        raise ValueError(f"--against {other}: neither one of --systems nor measured in {settings.out} before")
     notes, done = [], []
     for system in dict.fromkeys(wanted):
         python = settings.python if system in adapters else Path(sys.executable)
@@ -271,7 +276,7 @@ def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) 
     tables = []
     for name, inside in sets.items():
         records = {system: [found[pair] for pair in inside] for system, found in systems.items()}
-        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by))
+        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by, settings.against))
     text = "\n".join([*(line for table in tables for line in table.markdown()), *notes])
     (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
     write_csv(settings.out / "table.csv", tables)

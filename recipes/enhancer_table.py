@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean, median, stdev
 from typing import Any
 
 Record = dict[str, Any]  # all that was measured on one recording
@@ -34,13 +34,19 @@ COSTS = [("CPU s/s", "cpu", ".3f"), ("MB", "memory", ".0f")]
 class Table:
     """The systems on one set of recordings.
 
-    traits: what the manifest says of each recording; systems: by name, the records of these recordings in order.
+    traits: what the manifest says of each recording; systems: by name, the records of these recordings in order;
+    against: the system from which the others' differences are wanted.
     """
 
     def __init__(
-        self, title: str, traits: Sequence[dict[str, str]], systems: dict[str, list[Record]], by: Sequence[str]
+        self,
+        title: str,
+        traits: Sequence[dict[str, str]],
+        systems: dict[str, list[Record]],
+        by: Sequence[str],
+        against: str | None = None,
     ):
-        self.title, self.systems, self.size = title, systems, len(traits)
+        self.title, self.systems, self.size, self.against = title, systems, len(traits), against
         self.groups: dict[tuple[str, str], list[int]] = {("all", ""): list(range(len(traits)))}
         for column in by:
             values = [trait.get(column, "").split("/")[0] for trait in traits]
@@ -65,6 +71,17 @@ class Table:
             [title for title, _, _ in columns],
             {name: [_cell(self.cells["all", "", name][key], form) for _, key, form in columns] for name in self.names},
         )
+        if self.against in self.systems:
+            means = [(title, key) for title, key, _, average in COLUMNS if average is fmean]
+            yield from [f"Differences from {self.against} on the same recordings, with the mean's standard error:", ""]
+            yield from _lines(
+                [title for title, _ in means],
+                {
+                    name: [difference(self.systems[name], self.systems[self.against], key) for _, key in means]
+                    for name in self.names
+                    if name != self.against
+                },
+            )
         for column in dict.fromkeys(by for by, _ in self.groups if by != "all"):
             values = [value for by, value in self.groups if by == column]
             yield from [f"PESQ / STOI / SI-SDR by {column} (recordings):", ""]
@@ -98,6 +115,16 @@ def summary(records: list[Record]) -> Record:
     row["cpu"] = round(sum(record["cpu"] for record in records) / sum(record["seconds"] for record in records), 5)
     row["memory"] = round(max(record["memory"] for record in records), 1)
     return row
+
+
+def difference(records: list[Record], others: list[Record], key: str) -> str:
+    """Of the recordings' mean, of two systems on the same recordings: the error is that of the paired differences."""
+    pairs = zip(records, others, strict=True)
+    found = [record.get(key, math.nan) - other.get(key, math.nan) for record, other in pairs]
+    found = [value for value in found if not math.isnan(value)]
+    if len(found) < 2:
+        return ""
+    return f"{fmean(found):+.3f} ± {stdev(found) / math.sqrt(len(found)):.3f}"
 
 
 def oddities(records: list[Record]) -> Iterator[str]:

@@ -119,7 +119,7 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
     scores.write_text(scores.read_text()[:-20])
     runs.write_text("\n".join(runs.read_text().splitlines()[:-1]))
     adapters.write_text(ADAPTERS.replace("0.5 * wave", "0.25 * wave"))
-    second = compare(*common, "identity", "delayed", "half", "--draw", 2)
+    second = compare(*common, "identity", "delayed", "half", "--draw", 2, "--against", "noisy")
     assert second.returncode == 0
     assert second.stderr.splitlines() == [
         "delayed: enhancing 1 recordings",
@@ -129,6 +129,14 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
         "half: opinions of 2 recordings",
     ]
     assert (out / "spectrograms-trio.png").read_bytes().startswith(b"\x89PNG")
+    # Half of half as loud, by every recording; the copy is the input itself.
+    lines = second.stdout.split("Differences from noisy")[1].split("\n\n")[1].splitlines()
+    titles, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    found = {row[1]: dict(zip(titles, row, strict=True)) for row in rows}
+    assert found.keys() == {"identity", "half", "delayed"}
+    assert found["half"]["level dB"] == "-12.041 ± 0.000"
+    assert found["identity"]["PESQ"] == "+0.000 ± 0.000"
+    assert found["identity"]["OVRL"] == "+0.000 ± 0.000"  # of two recordings
     after = read_table(out)
     assert after.keys() == table.keys()
     assert all(after[key]["pesq"] == row["pesq"] for key, row in table.items())
@@ -176,7 +184,7 @@ def test_our_own_model_by_path(pairs: Path, tmp_path: Path) -> None:
     assert "changes the length" not in done.stdout
 
 
-@pytest.mark.parametrize("fault", ["no folder", "one side", "lengths", "text", "no adapters", "not python"])
+@pytest.mark.parametrize("fault", ["no folder", "one side", "lengths", "text", "no adapters", "not python", "against"])
 def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> None:
     folder, adapters = tmp_path / "data", tmp_path / "adapters.py"
     adapters.write_text("def load_it(:" if fault == "not python" else "")
@@ -190,6 +198,7 @@ def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> Non
         (folder / "noisy" / "a.wav").write_text("this is text")
     data = tmp_path / "nowhere" if fault == "no folder" else folder
     more = ("--adapters", adapters) if "adapters" in fault or "python" in fault else ()
+    more += ("--against", "base") if fault == "against" else ()
     done = compare("--pairs", data, "--out", tmp_path / "out", "--systems", "noisy", *more)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -200,5 +209,6 @@ def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> Non
         "text": "a.wav",
         "no adapters": "adapters.py: has no function load_NAME(threads)",
         "not python": "adapters.py: not Python",
+        "against": "--against base: neither one of --systems nor measured",
     }
     assert message[fault] in done.stderr
