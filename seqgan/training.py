@@ -53,13 +53,12 @@ def fit(
     batch. stage: a finished stage of this name is only loaded, an unfinished one is gone on with. state: whatever
     else has a state_dict and belongs to the run (replay pools, baselines); on several ranks the main one's is kept.
     every: {interval: hook}; `hook(step)` runs on the main rank, in evaluation mode, without gradients, with the
-    weights of `ema`. What
-        it returns is recorded. It cannot change the training.
+    weights of `ema`. What it returns is recorded. It cannot change the training.
     ema: averaged after every step, and saved. precision: "no" (float32) or "bf16" (autocast); None is what
     `accelerate launch` was told. log_every: steps between records of the terms' averages. checkpoint_every,
     checkpoint_seconds: a checkpoint after so many steps, and when so much time has passed since the last. patience:
     an update whose loss or gradient is not finite is skipped; so many skipped in a row end the training with
-        FloatingPointError.
+    FloatingPointError.
 
     SIGINT (Ctrl-C) and SIGTERM finish the step, save, and raise SystemExit; a second one acts at once.
     """
