@@ -22,10 +22,14 @@ class Grid:
     neighbours. Blocks lie at multiples of their length from the start of the recording, in whatever chunks it comes.
     """
 
-    block: int = 90  # 1.44 s
-    past: int = 60  # 0.96 s
-    ahead: int = 30  # 0.48 s
+    block: int = 60  # 0.96 s
+    past: int = 150  # 2.4 s
+    ahead: int = 60  # 0.96 s
     fade: int = 6  # 96 ms
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fade <= min(self.block, self.past, self.ahead):
+            raise ValueError(f"blocks, and what is in view around them, are as long as the fade at least: {self}")
 
 
 GRID = Grid()
