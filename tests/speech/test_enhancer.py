@@ -3,7 +3,7 @@
 import json
 import math
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -317,3 +317,9 @@ def test_what_is_no_model_is_refused(tmp_path, enhancer):
         Enhancer.from_pretrained("medium")
     with pytest.raises(ValueError, match="cannot be used"):
         Enhancer(enhancer.generator, device="abacus")
+
+
+@pytest.mark.parametrize("part", ["block", "past", "ahead"])
+def test_windows_hold_their_fades(part: str) -> None:
+    with pytest.raises(ValueError, match="as long as the fade"):
+        replace(GRID, **{part: GRID.fade - 1})
