@@ -5,8 +5,8 @@
     python recipes/enhancement_experiments.py --data DIR --run runs/experiments --seeds 3           # each three times
     python recipes/enhancement_experiments.py --run runs/experiments --steps 0                      # only the table
 
-Each is a run of recipes/enhancement.py on so many windows of two seconds, from random weights. The control is `base`
-without an adversary. An interrupted run goes on, a finished one is not run again.
+Each is a run of recipes/enhancement.py on so many windows of two seconds, from random weights. The control is the model
+(`base`, or another by --options) without an adversary. An interrupted run goes on, a finished one is not run again.
 
 The table goes to standard output and to table.md: the mean of the validation scores over the last third of a run and
 over the seeds that were run, and their differences from the control of the same seeds, with the standard deviation over
@@ -41,7 +41,7 @@ class Change:
 
 NO_ADVERSARY = "--adversary none"
 CHANGES = {
-    "control": Change("base, no adversary", NO_ADVERSARY),
+    "control": Change("no adversary", NO_ADVERSARY),
     # The game.
     "metric": Change("metric discriminator, .025", "--weights.adversary 0.025"),
     "metric-strong": Change("metric discriminator, .1", "--weights.adversary 0.1"),
@@ -55,6 +55,7 @@ CHANGES = {
     ),
     # The network.
     "causal": Change("no look-ahead", f"{NO_ADVERSARY} --causal True"),
+    "look-ahead": Change("look-ahead, for `small`, which has none", f"{NO_ADVERSARY} --causal False"),
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
     "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
     "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),
@@ -82,6 +83,8 @@ CHANGES = {
         f"{NO_ADVERSARY} --mix.second-noise 0 --mix.babble 0 --mix.coloured 0",
     ),
     "loud-speech": Change("0 to 15 dB instead of -5 to 20", f"{NO_ADVERSARY} --mix.snr 0 15"),
+    "one-level": Change("all at -26 dBFS instead of -45 to -15", f"{NO_ADVERSARY} --mix.level -26 -26"),
+    "unweighted": Change("no corpus emphasised", f"{NO_ADVERSARY} --sources.emphasis"),
 }
 
 

@@ -27,12 +27,11 @@ from pathlib import Path
 
 import librosa
 import numpy as np
-import soundfile
 
 from seqgan.checkpoint import write_text
 from seqgan.recipe import run
 from seqgan.speech.data import Library, active_level, band_curve, by_folder, find_recordings, mu_law, reverberate, shape
-from seqgan.speech.sources import Sources, Split, split_sources
+from seqgan.speech.sources import Sources, Split, split_sources, write_pair
 
 RATE = 16_000
 LEVELS = (2.5, 7.5, 12.5, -2.5, 17.5)  # dB, of active speech to noise
@@ -73,8 +72,6 @@ def main(settings: Settings) -> None:
     measured = [path for path in find_recordings([settings.data / name for name in settings.sources.rooms])
                 if "measured" in path.parts] if found.rooms else []  # fmt: skip
     rows = []
-    for half in ("clean", "noisy"):
-        (settings.out / half).mkdir(parents=True, exist_ok=True)
     for kind in settings.kinds:
         talkers = maker.talkers_of(kind) if kind in CORPORA else found.talkers
         noises = [noise for noise in found.noises if (noise[0] == "music") == (kind == "music")]
@@ -84,9 +81,7 @@ def main(settings: Settings) -> None:
         made = islice(maker.pairs(kind, talkers, noises, measured), settings.count)
         for i, (clean, noisy, path, noise, snr) in enumerate(made):
             name = f"{kind}_{i:02}"
-            gain = 0.9 / max(0.9, float(np.abs(noisy).max()), float(np.abs(clean).max()))
-            soundfile.write(settings.out / "clean" / f"{name}.wav", clean * gain, RATE, subtype="PCM_16")
-            soundfile.write(settings.out / "noisy" / f"{name}.wav", noisy * gain, RATE, subtype="PCM_16")
+            write_pair(settings.out, name, clean, noisy, RATE, peak=0.9)
             text = " ".join(transcript(path).read_text("utf-8").split()) if kind == "transcribed" else ""
             rows.append((name, kind, path.parent.parent.name, noise, str(snr), text))
         print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)

@@ -186,10 +186,15 @@ def _recorded(clean: Path, noisy: Path, mix: MixConfig, seed: int) -> tuple[Pair
 def export(pairs: Iterable[ValidationPair], folder: Path, rate: int = 16_000) -> None:
     """Writes the pairs as folder/clean/*.wav, folder/noisy/*.wav and manifest.tsv (utt, corpus, noise, snr_db)."""
     rows = ["utt\tcorpus\tnoise\tsnr_db"]
-    for half in ("clean", "noisy"):
-        (folder / half).mkdir(parents=True, exist_ok=True)
     for pair in pairs:
-        soundfile.write(folder / "clean" / f"{pair.name}.wav", pair.clean, rate, subtype="PCM_16")
-        soundfile.write(folder / "noisy" / f"{pair.name}.wav", pair.noisy, rate, subtype="PCM_16")
+        write_pair(folder, pair.name, pair.clean, pair.noisy, rate)
         rows.append(f"{pair.name}\t{pair.corpus}\t{pair.noise}\t{pair.snr}")
     (folder / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_pair(folder: Path, name: str, clean: np.ndarray, noisy: np.ndarray, rate: int, peak: float = 1.0) -> None:
+    """As folder/clean/name.wav and folder/noisy/name.wav; where one has more than `peak`, both are made quieter."""
+    gain = peak / max(peak, float(np.abs(noisy).max()), float(np.abs(clean).max()))
+    for half, wave in (("clean", clean), ("noisy", noisy)):
+        (folder / half).mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / half / f"{name}.wav", wave * gain, rate, subtype="PCM_16")
