@@ -85,6 +85,8 @@ def main(settings: Settings) -> None:
             text = " ".join(transcript(path).read_text("utf-8").split()) if kind == "transcribed" else ""
             rows.append((name, kind, path.parent.parent.name, noise, str(snr), text))
         print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)
+    if not rows:
+        raise ValueError(f"{settings.data} has nothing to make pairs of")
     write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows)))
 
 

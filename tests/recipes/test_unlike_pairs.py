@@ -61,6 +61,13 @@ def test_a_folder_without_noise(recordings, tmp_path):
     assert found.returncode == 1 and "noise" in found.stderr and len(found.stderr.strip().splitlines()) == 1
 
 
+def test_nothing_to_make(recordings):
+    found = make(
+        "--data", recordings, "--out", recordings / "x", "--kinds", "gaelic", "--sources.validation-corpus", "read"
+    )
+    assert found.returncode == 1 and "nothing to make pairs of" in found.stderr and not (recordings / "x").exists()
+
+
 def test_transcribed_sentences(recordings):
     source = next((recordings / "clean" / "phone").rglob("*.*"))
     folder = recordings / "clean" / "cmu_arctic" / "slt"
