@@ -29,7 +29,7 @@ def test_what_was_seen_is_what_trains(recordings):
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["seen"] for row in rows] == ["both", "talker", "noise", "neither"] * 2
     found = split_sources(recordings, Sources(validation_corpus="read"))
-    held = {True: [path for path in found.speech["read"]], False: [path for talker in found.talkers for path in talker]}
+    talks = {True: found.speech["read"], False: [path for talker in found.talkers for path in talker]}
     library = Library()
 
     def is_of(wave: np.ndarray, paths: list[Path]) -> bool:
@@ -41,7 +41,7 @@ def test_what_was_seen_is_what_trains(recordings):
         assert len(clean) == len(noisy) == 16_000 and np.abs(noisy).max() < 0.91
         noise, seen = noisy - clean, row["seen"]
         assert 20 * np.log10(active_level(clean) / active_level(noise)) == pytest.approx(float(row["snr_db"]), abs=0.3)
-        assert is_of(clean, held[seen in ("both", "talker")])
+        assert is_of(clean, talks[seen in ("both", "talker")])
         kinds = {True: found.noise[row["noise"]], False: [path for kind, path in found.noises if kind == row["noise"]]}
         assert is_of(noise, kinds[seen in ("both", "noise")]) and not is_of(noise, kinds[seen not in ("both", "noise")])
 
