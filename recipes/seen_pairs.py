@@ -5,8 +5,8 @@
 
 DIR and --sources are as for recipes/enhancement.py, and as they were there. Each of --count talkers that were held out
 is paired with one of the same corpus that was not, and a noise with one of the same kind; both talkers are mixed with
-both noises at one signal-to-noise ratio, so that four scores differ by what was seen alone. --out gets clean/, noisy/
-and manifest.tsv with the columns utt, seen (both, talker, noise, neither), corpus, noise, snr_db.
+both noises at one signal-to-noise ratio. --out gets clean/, noisy/ and manifest.tsv with the columns utt, seen (both,
+talker, noise, neither), corpus, noise, snr_db. Talkers and noises differ by themselves: compare rises over `noisy`.
 
 A network that is much better at what it has seen wants more data; one that is as good at what it has not wants more
 training or more parameters.
@@ -21,7 +21,7 @@ import numpy as np
 
 from seqgan.checkpoint import write_text
 from seqgan.recipe import run
-from seqgan.speech.data import Library, active_level, by_folder, pick
+from seqgan.speech.data import Library, at_ratio, by_folder, pick
 from seqgan.speech.sources import Sources, Split, split_sources, write_pair
 
 RATE = 16_000
@@ -60,7 +60,7 @@ def main(settings: Settings) -> None:
         for (talker_seen, noise_seen), seen in SEEN.items():
             clean, disturbance = waves[talker_seen], library[disturbances[noise_seen]]
             other = np.resize(np.trim_zeros(disturbance, "f"), len(clean))  # some begin with silence
-            noisy = clean + other * active_level(clean) / max(active_level(other), 1e-6) * 10 ** (-snr / 20)
+            noisy = clean + at_ratio(other, clean, snr)
             rows.append((f"{i:03}_{seen}", seen, talk.parent.parent.name, kind, str(snr)))
             write_pair(settings.out, rows[-1][0], clean, noisy, RATE, peak=0.9)
     write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in rows))

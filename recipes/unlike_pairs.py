@@ -30,7 +30,17 @@ import numpy as np
 
 from seqgan.checkpoint import write_text
 from seqgan.recipe import run
-from seqgan.speech.data import Library, active_level, band_curve, by_folder, find_recordings, mu_law, reverberate, shape
+from seqgan.speech.data import (
+    Library,
+    active_level,
+    at_ratio,
+    band_curve,
+    by_folder,
+    find_recordings,
+    mu_law,
+    reverberate,
+    shape,
+)
 from seqgan.speech.sources import Sources, Split, split_sources, write_pair
 
 RATE = 16_000
@@ -135,7 +145,7 @@ class Maker:
                 others = [talkers[(i * step + k) % len(talkers)][0] for k in (1, 2, 3)]
                 waves = [np.resize(self.library[one], len(clean)) for one in others]
                 noise, other = "babble", np.sum([wave / active_level(wave) for wave in waves], 0)
-            noisy = heard + other * active_level(heard) / max(active_level(other), 1e-6) * 10 ** (-snr / 20)
+            noisy = heard + at_ratio(other, heard, snr)
             if kind == "telephone":
                 curve = band_curve(len(clean), RATE, 300, 3400)
                 noisy, clean = mu_law(shape(noisy, curve)), shape(clean, curve)

@@ -128,7 +128,7 @@ class Mixtures(Dataset):
             noise = np.zeros_like(noise)
         else:
             bounds = config.quiet_snr if kind < config.clean + config.quiet else config.snr
-            noise = noise * (active_level(heard) / max(active_level(noise), 1e-6) * 10 ** (-rng.uniform(*bounds) / 20))
+            noise = at_ratio(noise, heard, rng.uniform(*bounds))
             if rng.random() < config.speechless:
                 heard = target = np.zeros_like(heard)
         noisy = heard + noise
@@ -250,6 +250,11 @@ def active_level(wave: np.ndarray, frame: int = 320, depth: float = 35.0) -> flo
     """Root mean square over the frames (20 ms) within `depth` dB of the loudest, so that pauses do not count."""
     power = np.square(wave[: len(wave) // frame * frame].reshape(-1, frame)).mean(1)
     return float(np.sqrt(power[power >= power.max() * 10 ** (-depth / 10)].mean()))
+
+
+def at_ratio(noise: np.ndarray, speech: np.ndarray, snr: float) -> np.ndarray:
+    """The noise so loud that the levels of active speech and of it are snr dB apart."""
+    return noise * active_level(speech) / max(active_level(noise), 1e-6) * 10 ** (-snr / 20)
 
 
 def shape(wave: np.ndarray, curve: np.ndarray) -> np.ndarray:
