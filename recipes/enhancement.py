@@ -69,11 +69,13 @@ class Settings:
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
     channels: tuple[int, ...] | None = None
-    """Of the encoder's stages; by default the model's, as are the next three."""
-    hidden: int | None = None
-    """Of the recurrent layers."""
+    """Of the encoder's stages; by default the model's, as are the next four."""
     paths: int | None = None
-    """Dual paths instead of recurrent layers across all bands."""
+    """Dual paths of 64 units before the recurrent layers."""
+    hidden: int | None = None
+    """Of the recurrent layers across all bands."""
+    layers: int | None = None
+    """Of these; 0 leaves them out where there are paths."""
     causal: bool | None = None
     """No look-ahead."""
     steps: int = 100_000
@@ -139,7 +141,7 @@ def main(settings: Settings) -> None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
-    own = {name: getattr(settings, name) for name in ("channels", "hidden", "paths", "causal")}
+    own = {name: getattr(settings, name) for name in ("channels", "paths", "hidden", "layers", "causal")}
     own = {name: value for name, value in own.items() if value is not None}
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:

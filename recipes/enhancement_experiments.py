@@ -59,7 +59,8 @@ CHANGES = {
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
     "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
     "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),
-    "paths": Change("two dual paths of 64 units", f"{NO_ADVERSARY} --channels 16 32 48 --hidden 64 --paths 2"),
+    "paths": Change("two dual paths alone", f"{NO_ADVERSARY} --channels 16 32 48 --layers 0 --paths 2"),
+    "path": Change("a dual path before the recurrent layers", f"{NO_ADVERSARY} --paths 1"),
     # Windows and batches, all of 24 seconds but for the last.
     "short": Change("windows of 1 s, batch 24", f"{NO_ADVERSARY} --mix.seconds 1 --batch 24"),
     "long": Change("windows of 4 s, batch 6", f"{NO_ADVERSARY} --mix.seconds 4 --batch 6"),

@@ -156,9 +156,9 @@ def telling_shapes(config: GeneratorConfig) -> dict[str, list[int]]:
     for i, (before, after) in enumerate(zip((3, *config.channels), config.channels, strict=False)):
         shapes[f"encoder.{i}.conv.weight"] = [after, before, 3, 5 if i == 0 else 3]
     for i in range(config.paths):
-        shapes[f"paths.{i}.across.weight_ih_l0"] = [3 * (config.hidden // 2), channels]
+        shapes[f"paths.{i}.across.weight_ih_l0"] = [3 * (config.path_hidden // 2), channels]
         shapes[f"paths.{i}.norm.0.weight"] = [bands, channels]
-    if not config.paths:
+    if config.layers:
         inside = config.hidden * (1 if config.causal else 2)
         shapes["project.weight"] = [channels * bands, inside]
         shapes["recurrent.weight_ih_l0"] = [3 * config.hidden, channels * bands]

@@ -72,9 +72,10 @@ class GeneratorConfig:
     """Settings of `MaskGenerator`. The defaults are the shipped `base`."""
 
     channels: tuple[int, ...] = (16, 32, 48, 32)  # of the encoder's stages, each of which halves the frequency axis
-    hidden: int = 256  # units of the recurrent layers, per direction
-    layers: int = 2
-    paths: int = 0  # of `DualPath`, instead of those layers; then hidden counts both directions
+    paths: int = 0  # of `DualPath`, before the recurrent layers
+    path_hidden: int = 64  # units of their recurrent layers, of both directions together
+    hidden: int = 256  # units of the recurrent layers across all bands, per direction
+    layers: int = 2  # of these; may be 0 where there are paths
     causal: bool = False  # True: no look-ahead beyond the analysis window; streams with a state
     window: int = 512  # samples at sample_rate
     sample_rate: int = 16_000  # Hz
@@ -83,12 +84,13 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         # Settings may come with somebody's weights: sizes that no enhancer has must not be allocated.
-        sizes = (*self.channels, self.hidden, self.layers, self.paths + 1, self.window, self.sample_rate)
-        if not all(isinstance(size, int) and 0 < size <= 192_000 for size in sizes):
+        sizes = (*self.channels, self.hidden, self.path_hidden, self.window, self.sample_rate)
+        sizes += (self.paths + 1, self.layers + 1, self.paths + self.layers)
+        if not self.channels or not all(isinstance(size, int) and 0 < size <= 192_000 for size in sizes):
             raise ValueError(f"sizes are whole numbers from 1: {self}")
-        if max(self.layers, self.paths) > 16 or max(*self.channels, self.hidden) > 4096:
+        if max(self.layers, self.paths) > 16 or max(*self.channels, self.hidden, self.path_hidden) > 4096:
             raise ValueError(f"beyond 16 layers or 4096 channels: {self}")
-        if self.window % 2 ** (len(self.channels) + 1) or (self.paths and self.hidden % 2):
+        if self.window % 2 ** (len(self.channels) + 1) or self.path_hidden % 2:
             raise ValueError(f"the stages do not divide the window, or two directions the units: {self}")
 
     @property
@@ -148,7 +150,7 @@ class DualPath(nn.Module):
 
 
 class MaskGenerator(SavedModel):
-    """Convolutions down to a few bands, recurrent layers or dual paths, convolutions up, a bounded complex mask.
+    """Convolutions down to a few bands, dual paths and recurrent layers, convolutions up, a bounded complex mask.
 
     The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the
     mask is applied to the spectrum as it came.
@@ -167,10 +169,9 @@ class MaskGenerator(SavedModel):
         )
         bands = config.bins // 2 ** len(pairs)
         size = config.channels[-1] * bands
-        if config.paths:
-            path = [config.channels[-1], bands, config.hidden, config.causal]
-            self.paths = nn.ModuleList(DualPath(*path) for _ in range(config.paths))
-        else:
+        path = [config.channels[-1], bands, config.path_hidden, config.causal]
+        self.paths = nn.ModuleList(DualPath(*path) for _ in range(config.paths))
+        if config.layers:
             wide = config.hidden if config.causal else 2 * config.hidden
             self.recurrent = nn.GRU(
                 size, config.hidden, config.layers, batch_first=True, bidirectional=not config.causal
@@ -219,11 +220,10 @@ class MaskGenerator(SavedModel):
             state.append(past)
             skips.append(x)
         x = x.permute(0, 2, 3, 1)  # (batch, frame, band, channel)
-        if self.config.paths:
-            for path in self.paths:
-                x, past = path(x, next(pasts))
-                state.append(past)
-        else:
+        for path in self.paths:
+            x, past = path(x, next(pasts))
+            state.append(past)
+        if self.config.layers:
             hidden, past = self.recurrent(x.flatten(2), next(pasts))
             state.append(past)
             x = self.project(hidden).view(x.shape)

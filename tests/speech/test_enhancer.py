@@ -39,7 +39,7 @@ def enhancer(request):
     """An untrained network that does something to every bin."""
     torch.manual_seed(0)
     causal, paths = "causal" in request.param, 2 * ("paths" in request.param)
-    config = GeneratorConfig(channels=(4, 4), hidden=8, layers=1, paths=paths, causal=causal)
+    config = GeneratorConfig(channels=(4, 4), paths=paths, path_hidden=8, hidden=8, layers=1, causal=causal)
     generator = MaskGenerator(config)
     torch.nn.init.normal_(generator.decoder[-1].conv.weight, std=0.5)
     return Enhancer(generator, grid=GRID)

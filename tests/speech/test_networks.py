@@ -17,10 +17,11 @@ from seqgan.speech.networks import (
     interleave,
 )
 
-PATHS = GeneratorConfig(channels=(16, 32, 48), hidden=64, paths=2, causal=True)
+PATHS = GeneratorConfig(channels=(16, 32, 48), layers=0, paths=2, causal=True)
+BOTH = replace(SMALL, paths=1)
 
 
-@pytest.fixture(params=[SMALL, PATHS], ids=["small", "paths"])
+@pytest.fixture(params=[SMALL, PATHS, BOTH], ids=["small", "paths", "both"])
 def causal(request):
     torch.manual_seed(0)
     return MaskGenerator(request.param).eval()
@@ -63,7 +64,7 @@ def test_interleave_puts_neighbouring_channels_into_neighbouring_bins():
     assert torch.equal(y[:, 1, :, 1::2], x[:, 3])
 
 
-@pytest.mark.parametrize("config", [BASE, SMALL, PATHS], ids=["base", "small", "paths"])
+@pytest.mark.parametrize("config", [BASE, SMALL, PATHS, BOTH], ids=["base", "small", "paths", "both"])
 def test_gain_of_a_recording_does_not_matter(config):
     torch.manual_seed(0)
     generator, wave = MaskGenerator(config).eval(), torch.randn(1, 8000) * 0.1
@@ -86,7 +87,7 @@ def test_causal_generator_does_not_look_ahead(causal):
 @pytest.mark.parametrize("config", [BASE, replace(PATHS, causal=False)], ids=["base", "paths"])
 def test_the_other_generator_does_look_ahead(config):
     torch.manual_seed(0)
-    generator, wave = MaskGenerator(replace(config, hidden=16)).eval(), torch.randn(1, 256 * 20)
+    generator, wave = MaskGenerator(replace(config, hidden=16, path_hidden=16)).eval(), torch.randn(1, 256 * 20)
     changed = wave.clone()
     changed[:, 256 * 15 :] *= 3
     with torch.no_grad():
@@ -139,7 +140,7 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
 
 
 def test_settings_that_no_enhancer_has_are_refused():
-    wrongs = [{"hidden": 10**9}, {"layers": 17}, {"paths": 17}, {"paths": -1}, {"paths": 1, "hidden": 3}]
+    wrongs = [{"hidden": 10**9}, {"layers": 17}, {"paths": 17}, {"paths": -1}, {"path_hidden": 3}, {"layers": 0}]
     for wrong in (*wrongs, {"channels": (16, 0)}, {"channels": ("16",)}, {"window": 500}):
         with pytest.raises(ValueError):
             GeneratorConfig(**wrong)
