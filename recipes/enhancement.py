@@ -69,9 +69,11 @@ class Settings:
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
     channels: tuple[int, ...] | None = None
-    """Of the encoder's stages; by default the model's, as are the next four."""
+    """Of the encoder's stages; by default the model's, as are the next five."""
     paths: int | None = None
-    """Dual paths of 64 units before the recurrent layers."""
+    """Dual paths before the recurrent layers."""
+    path_hidden: int | None = None
+    """Units of their recurrent layers, both directions together."""
     hidden: int | None = None
     """Of the recurrent layers across all bands."""
     layers: int | None = None
@@ -141,7 +143,7 @@ def main(settings: Settings) -> None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
-    own = {name: getattr(settings, name) for name in ("channels", "paths", "hidden", "layers", "causal")}
+    own = {name: getattr(settings, name) for name in ("channels", "paths", "path_hidden", "hidden", "layers", "causal")}
     own = {name: value for name, value in own.items() if value is not None}
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:
