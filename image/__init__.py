@@ -2,13 +2,24 @@
 
 from seqgan.lazy import lazily
 
-__all__ = ["GAN", "Ensemble", "LabelToImage", "TextToImage"]
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "Ensemble": ".ensemble",
-        "GAN": ".gan",
-        "LabelToImage": ".conditional",
-        "TextToImage": ".conditional",
-    },
-)
+HOMES = {
+    "Classifier": ".metrics",
+    "Ensemble": ".ensemble",
+    "GAN": ".gan",
+    "Images": ".data",
+    "InfoGAN": ".infogan",
+    "LabelToImage": ".conditional",
+    "TextToImage": ".conditional",
+    "compare": ".metrics",
+    "grid": ".data",
+    "open_images": ".data",
+    "psnr": ".metrics",
+    "read_captions": ".data",
+    "read_images": ".data",
+    "ssim": ".metrics",
+    "train_classifier": ".metrics",
+    "with_captions": ".data",
+    "write_png": ".data",
+}
+__all__ = list(HOMES)  # noqa: PLE0605
+__getattr__, __dir__ = lazily(__name__, HOMES)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.command import Parser, call
+from seqgan.command import MOST, Parser, call
 
 if TYPE_CHECKING:
     import argparse
@@ -70,6 +70,8 @@ def check(parser: Parser, args: argparse.Namespace) -> None:
     if args.caption is not None and not re.search(r"[^\W_]", args.caption):
         parser.error(f"a caption has words, not {args.caption!r}")
     parser.check_draws(args.count, args.seed)
+    if args.digits and len(args.digits) * args.count > MOST:
+        parser.error(f"{args.count} pictures of {len(args.digits)} digits: there may be {MOST} in all")
     if args.scale is not None and not 1 <= args.scale <= 64:
         parser.error(f"--scale {args.scale}: from 1 to 64")
     if args.output is None:

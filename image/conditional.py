@@ -145,7 +145,7 @@ def phases(
 ) -> list[Phase]:
     """The two moves; optimizers: of generator, discriminator. A batch has "image" and its condition, "label".
 
-    mismatched: real pictures with conditions of other ones count as fakes as well, half as much as generated ones do
+    mismatched: real pictures with conditions of other ones count as fakes as well, as much as the generated ones do
     (GAN-CLS, Reed et al. 2016, algorithm 1). auxiliary: weight of the likelihood of labels, of real and generated
     pictures for the discriminator, of generated ones for the generator. variety: weight of `variation` up to `bound`,
     which the generator maximises on a quarter of the batch: where the data has but one or two pictures of a condition,

@@ -114,7 +114,7 @@ def to_bytes(image: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------ reading
 
 
-def read_images(path: Path, size: int, channels: int = 3, note: Note = tell) -> Images:
+def read_images(path: str | Path, size: int, channels: int = 3, note: Note = tell) -> Images:
     """Every picture below a folder or in a zip archive, cut to a square about its middle and brought to size x size.
 
     channels: 3 or 1. Transparent pictures are laid on white, animations give their first frame. A file that cannot be
@@ -123,7 +123,7 @@ def read_images(path: Path, size: int, channels: int = 3, note: Note = tell) -> 
     if channels not in (1, 3):
         raise ValueError(f"pictures have 1 or 3 channels here, not {channels}")
     found, names, skipped = [], [], 0
-    for name, content in _files(path):
+    for name, content in _files(Path(path)):
         try:
             found.append(_decode(content(), size, channels))
             names.append(name)
@@ -137,12 +137,12 @@ def read_images(path: Path, size: int, channels: int = 3, note: Note = tell) -> 
     return Images(torch.stack(found), names=tuple(names))
 
 
-def open_images(data: str, size: int, channels: int = 3, split: str = "train", note: Note = tell) -> Images:
+def open_images(data: str | Path, size: int, channels: int = 3, split: str = "train", note: Note = tell) -> Images:
     """Of size x size; data: "digits", a folder of MNIST's idx files, or a folder or zip archive of pictures."""
     if data == "digits":
         return read_digits().resized(size)
     path = Path(data)
-    if path.is_dir() and any(path.glob("*-idx3-ubyte*")):
+    if path.is_dir() and any(path.glob("*[-.]idx3-ubyte*")):
         return read_mnist(path, split).resized(size)
     return read_images(path, size, channels, note)
 
@@ -150,7 +150,7 @@ def open_images(data: str, size: int, channels: int = 3, split: str = "train", n
 def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if file.suffix.lower() in SUFFIXES:
+            if file.suffix.lower() in SUFFIXES and file.is_file():
                 yield str(file.relative_to(path)), file.read_bytes
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -163,9 +163,13 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _decode(content: bytes, size: int, channels: int) -> Tensor:
     """(channel, size, size), uint8"""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(content)) as picture:
+    try:
+        opened = Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise ValueError("it is no picture") from None
+    with opened as picture:
         picture = ImageOps.exif_transpose(picture)  # as it was held when it was taken
         if picture.mode == "F":
             raise ValueError("grey levels in floating point, of unknown range")
@@ -193,6 +197,10 @@ def read_idx(path: Path) -> Tensor:
     rank = content[3]
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank))
     start, needed = 4 + 4 * rank, math.prod(shape)
+    if len(content) < start:
+        raise ValueError(f"{path} is cut short, within its header")
+    if not needed:
+        raise ValueError(f"{path} holds nothing: its shape is {shape}")
     if len(content) - start < needed:
         raise ValueError(
             f"{path} is cut short: {needed} bytes of shape {shape} are promised, {len(content) - start} there"
@@ -200,13 +208,15 @@ def read_idx(path: Path) -> Tensor:
     return torch.frombuffer(bytearray(content[start : start + needed]), dtype=torch.uint8).view(shape)
 
 
-def read_mnist(folder: Path, split: str = "train") -> Images:
-    """`train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (test: `t10k-...`), each perhaps with .gz."""
+def read_mnist(folder: str | Path, split: str = "train") -> Images:
+    """`train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (test: `t10k-...`), each perhaps with .gz, or with a dot
+    before idx."""
     stem = {"train": "train", "test": "t10k"}[split]
     parts = []
-    for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
-        path = folder / f"{stem}-{kind}"
-        parts.append(read_idx(path if path.exists() else path.with_name(path.name + ".gz")))
+    for kind, rank in (("images", 3), ("labels", 1)):
+        names = [f"{stem}-{kind}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+        files = [Path(folder) / name for name in names]
+        parts.append(read_idx(next((file for file in files if file.exists()), files[0])))
     pixels, labels = parts
     if pixels.dim() != 3 or labels.dim() != 1 or len(pixels) != len(labels):
         raise ValueError(f"{folder}: pictures {tuple(pixels.shape)} and labels {tuple(labels.shape)} do not match")
@@ -222,42 +232,55 @@ def read_digits() -> Images:
     return Images(pixels[:, None], torch.from_numpy(digits.target).long())
 
 
-def read_captions(path: Path) -> dict[str, str]:
-    """File name -> caption.
+def read_captions(path: str | Path) -> dict[str, str]:
+    """File name, or path below the pictures' folder, -> caption.
 
     A tab-separated table with the columns `file` and `caption`, or a tag file as of anime heads, whose lines are
     `id,tag1:#post<tab>tag2:#post...`: the file is then `id.jpg`, the caption the tags without their counts, `tag1,
-    tag2`. ValueError, with the line, for a row that is neither.
+    tag2`. ValueError, with the line, for a row that is neither, or of a file that had one already.
     """
-    text = path.read_text(encoding="utf-8-sig")
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8: {error}") from error
     first = text.split("\n", 1)[0].rstrip("\r").split("\t")
+    captions: dict[str, str] = {}
     if "file" in first and "caption" in first:
-        rows = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
-        for number, row in enumerate(rows, 2):
+        reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+        for row in reader:  # which leaves out empty lines
             if not row["file"] or row["caption"] is None:
-                raise ValueError(f"{path}, line {number}: no file and caption")
-        return {row["file"]: row["caption"] for row in rows}
-    captions = {}
+                raise ValueError(f"{path}, line {reader.line_num}: no file and caption")
+            if row["file"] in captions:
+                raise ValueError(f"{path}, line {reader.line_num}: {row['file']} has a caption already")
+            captions[row["file"]] = row["caption"]
+        return captions
     for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
         match = re.fullmatch(r"(\d+),(.*)", line)
         if match is None:
             raise ValueError(f"{path}, line {number}: neither a table of file and caption nor `id,tag:#post<tab>...`")
+        if f"{match[1]}.jpg" in captions:
+            raise ValueError(f"{path}, line {number}: {match[1]} has its tags already")
         tags = [tag.rsplit(":", 1)[0].strip() for tag in match[2].split("\t")]
         captions[f"{match[1]}.jpg"] = ", ".join(tag for tag in tags if tag)
     return captions
 
 
 def with_captions(images: Images, captions: dict[str, str], note: Note = tell) -> Images:
-    """Those of the images that have a caption, with it; ValueError where none has."""
-    index = [i for i, name in enumerate(images.names) if Path(name).name in captions]
+    """Those of the images that have a caption, by their path or else by their file's name, with it; ValueError where
+    none has. What has no picture, or no caption, is counted and told."""
+    keys = [name if name in captions else Path(name).name for name in images.names]
+    index = [i for i, key in enumerate(keys) if key in captions]
     if not index:
         raise ValueError("no picture has a caption: the names in the caption file are not those of the pictures")
     if len(index) < len(images):
         note(f"{len(images) - len(index)} pictures have no caption and are left out")
-    if len(index) < len(captions):
-        note(f"{len(captions) - len(index)} captions have no picture")
-    found = images.select(index)
-    return replace(found, captions=tuple(captions[Path(name).name] for name in found.names))
+    unused = len(captions.keys() - set(keys))
+    if unused:
+        note(f"{unused} captions have no picture")
+    return replace(images.select(index), captions=tuple(captions[keys[i]] for i in index))
 
 
 # ------------------------------------------------------------------------------------------------------ writing

@@ -8,6 +8,7 @@ trained apart and of which one is drawn for every picture: modes that one lacks 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from .metrics import Classifier, in_parts
 class Ensemble:
     """Several trained generators as one; each picture is of one of them, drawn at random.
 
-    pictures = Ensemble([GAN.from_pretrained(path) for path in paths])(count=16, seed=1)
+    pictures = Ensemble.from_pretrained("runs/several")(count=16, seed=1)
     """
 
     def __init__(self, members: Sequence[GAN]):
@@ -29,6 +30,20 @@ class Ensemble:
         if len(shapes) != 1:
             raise ValueError(f"an ensemble makes pictures of one shape, not of {sorted(shapes) or 'none'}")
         self.members = list(members)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Ensemble:
+        """A folder with a model in each of its folders generator0, generator1, ...: of a run or `save_pretrained`."""
+        count = len([folder for folder in Path(path).glob("generator*") if folder.name[9:].isdigit()])
+        if not count:
+            raise ValueError(f"no ensemble in {str(path)!r}: it has no folder generator0")
+        return cls([GAN.from_pretrained(Path(path) / f"generator{i}", device) for i in range(count)])
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with a folder for each member, as `GAN.save_pretrained` does."""
+        for i, member in enumerate(self.members):
+            member.save_pretrained(Path(path) / f"generator{i}")
+        return Path(path)
 
     def __call__(self, count: int = 1, seed: int | None = None) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for a count below 1."""

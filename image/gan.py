@@ -72,6 +72,8 @@ METHODS: dict[str, Method] = {
     "relativistic-average": Method(RelativisticAverage()),
     "dragan": Method(NonSaturating(), "dragan", learning_rate=1e-4, betas=(0.5, 0.9)),
     "gan-r1": Method(NonSaturating(), "r1", learning_rate=1e-4, betas=(0.0, 0.99)),
+    "f-gan-alpha": Method(FDivergence("alpha", 0.5)),
+    "f-gan-weighted-jensen-shannon": Method(FDivergence("weighted-jensen-shannon", 0.3)),
 } | {f"f-gan-{name}": Method(FDivergence(name)) for name in TABLE}
 
 

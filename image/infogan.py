@@ -6,39 +6,51 @@ mean something: the kind of a digit, its slant, its width.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
-from .networks import Discriminator, Generator, NetworkConfig
+from . import networks
+from .data import to_bytes
+from .networks import Discriminator, NetworkConfig
 
 
 @dataclass(frozen=True)
 class CodeConfig:
-    """The defaults are the paper's for MNIST: 62 + 10 + 2 numbers."""
+    """The defaults are the paper's for MNIST: 62 + 10 + 2 numbers, and its networks."""
 
     noise: int = 62  # what the code says nothing of
     categories: int = 10  # of the one categorical code, given as one number of each
     continuous: int = 2  # codes uniform within -1 and 1
+    size: int = 28  # height and width, a multiple of 4
+    width: int = 64  # channels of the first of two convolutions
+
+    def __post_init__(self) -> None:
+        if self.size % 4:
+            raise ValueError(f"InfoGAN's pictures are a multiple of 4 wide, not {self.size}")
+        if min(self.noise, self.continuous) < 0 or self.categories < 1:
+            raise ValueError(f"a code has one category or more: {self}")
+        _ = self.network
 
     @property
     def latent(self) -> int:
         """The width of the generator's z."""
         return self.noise + self.categories + self.continuous
 
-
-def network_config(code: CodeConfig, size: int = 28, width: int = 64) -> NetworkConfig:
-    """Of both players, the paper's for MNIST (appendix C.1): two convolutions and a dense layer of 16 times the width
-    between them and what each ends in. On DCGAN's networks, deeper and without that layer, fewer of the categories
-    become digits. ValueError for pictures that cannot be halved twice."""
-    if size % 4:
-        raise ValueError(f"InfoGAN's pictures are a multiple of 4 wide, not {size}")
-    return NetworkConfig(size, 1, code.latent, width, smallest=size // 4, dense=16 * width)
+    @property
+    def network(self) -> NetworkConfig:
+        """Of both players, the paper's for MNIST (appendix C.1): two convolutions and a dense layer of 16 times the
+        width between them and what each ends in. On DCGAN's networks, deeper and without that layer, fewer of the
+        categories become digits."""
+        return NetworkConfig(self.size, 1, self.latent, self.width, smallest=self.size // 4, dense=16 * self.width)
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,20 @@ def draw(config: CodeConfig, count: int, generator: torch.Generator) -> tuple[Te
 
 def join(config: CodeConfig, noise: Tensor, code: Code) -> Tensor:
     return torch.cat([noise, F.one_hot(code.category, config.categories).to(noise), code.continuous.to(noise)], 1)
+
+
+class Generator(SavedModel):
+    """z: (batch, latent) -> image: (batch, 1, height, width), within -1 and 1. It knows its code."""
+
+    CONFIG, FORMAT = CodeConfig, "seqgan.image.infogan/1"
+
+    def __init__(self, config: CodeConfig):
+        super().__init__()
+        self.config = config
+        self.network = networks.Generator(config.network)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.network(z)
 
 
 class Recogniser(nn.Module):
@@ -158,3 +184,46 @@ def plain(config: CodeConfig, generator: torch.Generator) -> Tensor:
     noise = torch.randn(config.categories, config.noise, generator=generator, device=generator.device)
     code = Code(category, torch.zeros(config.categories, config.continuous, device=generator.device))
     return join(config, noise, code)
+
+
+class InfoGAN:
+    """A trained generator whose pictures are asked for by their code. recipes/infogan.py trains it.
+
+    pictures = InfoGAN.from_pretrained("runs/infogan")([0, 1, 2], continuous=[-1, 0], seed=1)
+    """
+
+    def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
+        self.generator = generator.eval().to(device)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, device: str | torch.device = "cpu") -> InfoGAN:
+        """A .safetensors file, the folder of a run, or one that `save_pretrained` wrote."""
+        return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with config.json and model.safetensors (float16)."""
+        return save_folder(path, self.generator.config, self.generator.save)
+
+    @torch.no_grad()
+    def __call__(
+        self, categories: Sequence[int], continuous: Sequence[float] | None = None, seed: int | None = None
+    ) -> Tensor:
+        """A picture of each category, (categories, 1, height, width), uint8; the same seed gives the same ones.
+
+        continuous: the continuous codes of all of them, by default 0; training draws them within -1 and 1. What a
+        category means, and which way a continuous code goes, is seen in the run's samples. ValueError for no category,
+        one that there is not, or another number of continuous codes.
+        """
+        config, device = self.generator.config, next(self.generator.parameters()).device
+        wrong = [category for category in categories if not 0 <= category < config.categories]
+        if wrong or not len(categories):
+            raise ValueError(f"categories are from 0 to {config.categories - 1}, not {wrong[0] if wrong else 'none'}")
+        values = [0.0] * config.continuous if continuous is None else list(continuous)
+        if len(values) != config.continuous:
+            raise ValueError(f"there are {config.continuous} continuous codes, not {len(values)}")
+        random = torch.Generator()
+        random.manual_seed(seed) if seed is not None else random.seed()
+        noise = torch.randn(len(categories), config.noise, generator=random)
+        code = Code(torch.tensor(categories), torch.tensor(values).expand(len(categories), -1))
+        z = join(config, noise, code).to(device)
+        return torch.cat([to_bytes(self.generator(part)) for part in z.split(256)]).cpu()

@@ -5,17 +5,20 @@
     python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation   # text to image
 
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
-caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Interrupted
-anywhere, the same command goes on. The run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and
-`scores.json`: the share of pictures in which a classifier sees the label that was asked for, and distances and coverage
-by its features; with captions and categories, of held-out captions the recall of the right category, averaged over the
-categories, what the real pictures of these captions get, and what chance gives.
+caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Where none is
+of the split test, up to a hundred pictures are held out. Interrupted anywhere, the same command goes on. The run's
+folder then holds `generator.safetensors`, `samples/`, `curves.png` and `scores.json`: the share of pictures in which a
+classifier sees the label that was asked for, and distances and coverage by its features; with captions `captions.png`,
+pictures of held-out ones, and where there are categories, the recall of the right one for held-out captions, averaged
+over the categories, what the real pictures of these captions get, and what chance gives.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import re
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +27,7 @@ import torch
 from torch import Tensor
 
 from seqgan.checkpoint import write_json
-from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.figures import GAME, draw_run, new_figure, save_figure
 from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, encode, phases
 from seqgan.image.data import (
     Images,
@@ -99,13 +102,13 @@ class Material:
     classes: int
     judge: Callable[[Generator], dict[str, float]]
     show: Tensor
+    captions: tuple[str, ...] = ()  # held-out ones
 
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
     preset, folder = PRESETS[settings.preset], settings.run
     size = settings.size or preset.size
-    open_run(folder, settings)
     material = labelled(settings, size) if settings.captions is None else captioned(settings, size)
     config = ConditionalConfig(
         size,
@@ -152,9 +155,17 @@ def main(settings: Settings) -> None:
     )
     with average.applied():
         scores = material.judge(generator.eval())
+        if material.captions:
+            draw_captions(folder / "captions.png", generator, material.captions)
     write_json(folder / "scores.json", scores)
-    shares = [name for name in scores if name not in ("frechet", "kernel", "density")]
-    draw_run(folder, {f"validation/{name}": name for name in shares})
+    shares = {f"validation/{name}": name for name in scores if name not in ("frechet", "kernel", "density")}
+    mismatched = {"discriminator/condition": "D, mismatched"}, {"discriminator/mismatched": "D(mismatched)"}
+    draw_run(folder, {
+        "losses": GAME["losses"] | mismatched[0],
+        "scores": GAME["scores"] | mismatched[1],
+        "lengths of the gradients": GAME["lengths of the gradients"],
+        "validation": shares,
+    })  # fmt: skip
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
@@ -162,6 +173,7 @@ def labelled(settings: Settings, size: int) -> Material:
     images = open_images(settings.data, size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels; pictures with captions take --captions")
+    open_run(settings.run, settings)
     classes = int(images.labels.max()) + 1
     classifier = train_classifier(images, settings.run, settings.classifier_steps, seed=settings.seed)
     asked = torch.arange(classes).repeat(100)
@@ -179,13 +191,21 @@ def labelled(settings: Settings, size: int) -> Material:
 def captioned(settings: Settings, size: int) -> Material:
     images = with_captions(read_images(Path(settings.data), size), read_captions(settings.captions))
     table = read_table(settings.captions)
-    rows = [table.get(Path(name).name, {}) for name in images.names]
-    training = images.select([i for i, row in enumerate(rows) if row.get("split", "train") == "train"])
-    held = [i for i, row in enumerate(rows) if row.get("split") == "test"] or list(range(min(100, len(images))))
+    rows = [table.get(name) or table.get(Path(name).name, {}) for name in images.names]
+    held = [i for i, row in enumerate(rows) if row.get("split") == "test"]
+    if not held:
+        held = list(range(0, len(images), max(10, len(images) // 100)))
+        print(f"no picture is of the split test: {len(held)} of {len(images)} are held out", flush=True)
+    taught = [i for i, row in enumerate(rows) if row.get("split", "train") == "train" and i not in set(held)]
+    training = images.select(taught)
     words = build_words(training.captions, settings.least)
-    asked = encode([images.captions[i] for i in held], words)
+    if not words:
+        raise ValueError(f"{settings.captions}: no word comes {settings.least} times in training captions, see --least")
+    open_run(settings.run, settings)
+    captions = tuple(images.captions[i] for i in held)
+    asked = encode(captions, words)
     judge = by_category(settings, images, [row.get("category", "") for row in rows], held, asked)
-    return Material(replace(training, labels=encode(training.captions, words)), words, 0, judge, asked[:60])
+    return Material(replace(training, labels=encode(training.captions, words)), words, 0, judge, asked[:60], captions)
 
 
 def by_category(
@@ -218,6 +238,21 @@ def read_table(path: Path) -> dict[str, dict[str, str]]:
     return {row["file"]: row for row in rows if "file" in row}
 
 
+def draw_captions(path: Path, generator: Generator, captions: Sequence[str], number: int = 16) -> None:
+    """Two pictures of each of so many captions, spread over all; words that the generator does not know in brackets."""
+    words, chosen = generator.config.words, captions[:: -(-len(captions) // number)]
+    figure = new_figure(12, 2 * -(-len(chosen) // 8), dpi=80)
+    axes = figure.subplots(-(-len(chosen) // 8), 8, squeeze=False).flatten()
+    for axis in axes:
+        axis.axis("off")
+    for axis, caption in zip(axes, chosen, strict=False):
+        pictures = draw(generator, 2, 0, encode([caption], words).expand(2, -1))
+        axis.imshow(grid(pictures, 2).permute(1, 2, 0), cmap="gray")
+        marked = re.sub(r"[^\W_]+", lambda word: word[0] if word[0].lower() in words else f"({word[0]})", caption)
+        axis.set_title(textwrap.fill(marked, 22), fontsize=7)
+    save_figure(figure, path)
+
+
 def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
     return (in_parts(classifier, pictures).argmax(1).cpu() == labels).float().mean().item()
 
@@ -225,22 +260,6 @@ def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
 def macro_recall(seen: Tensor, labels: Tensor) -> float:
     """Of every label that there is the share that was seen as it, averaged over the labels."""
     return torch.stack([(seen[labels == label] == label).float().mean() for label in labels.unique()]).mean().item()
-
-
-def draw_run(folder: Path, judged: dict[str, str]) -> None:
-    figure = new_figure(16, 4)
-    panels = {
-        "losses": {"discriminator/game": "D", "discriminator/condition": "D, mismatched", "generator/game": "G"},
-        "scores": {
-            name: name.split("/")[1]
-            for name in ("discriminator/real", "discriminator/fake", "discriminator/mismatched")
-        },
-        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
-        "validation": judged,
-    }
-    for axis, (title, names) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-        draw_curves(axis, {folder.name: folder}, names, title)
-    save_figure(figure, folder / "curves.png")
 
 
 if __name__ == "__main__":

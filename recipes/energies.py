@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgan.checkpoint import write_json
-from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.figures import GAME, draw_run
 from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
 from seqgan.image.energy import (
     Autoencoder,
@@ -148,7 +148,13 @@ def main(settings: Settings) -> None:
     if not scores:  # the run was finished already
         look(steps)
     write_json(folder / "scores.json", scores)
-    draw_run(folder, classifier is not None)
+    panels = {"energies": {f"validation/energy of {name}": name for name in ("real", "fake", "noise")}}
+    panels |= {title: GAME[title] for title in ("losses", "lengths of the gradients")}
+    if "k" in system.state:
+        panels["BEGAN's convergence and k"] = {"discriminator/convergence": "M", "discriminator/k": "k"}
+    if classifier is not None:
+        panels["Fréchet distance of features"] = {"validation/frechet": ""}
+    draw_run(folder, panels)
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
@@ -184,21 +190,6 @@ def build(settings: Settings, preset: Preset, channels: int, size: int) -> Syste
         return GAN(generator, next(generator.parameters()).device)(count, settings.seed)
 
     return System(phases, {"generator": generator, "autoencoder": autoencoder}, autoencoder, draw, state)
-
-
-def draw_run(folder: Path, judged: bool) -> None:
-    figure = new_figure(16, 4)
-    panels = {
-        "energies": {f"validation/energy of {name}": name for name in ("real", "fake", "noise")},
-        "losses": {"discriminator/game": "D", "generator/game": "G"},
-        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
-        "BEGAN's convergence and k": {"discriminator/convergence": "M", "discriminator/k": "k"},
-    }
-    if judged:
-        panels["Fréchet distance of features"] = {"validation/frechet": ""}
-    for axis, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        draw_curves(axis, {"": folder}, names, title)
-    save_figure(figure, folder / "curves.png")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import torch
 
 from seqgan.checkpoint import write_json
 from seqgan.coverage import label_modes
-from seqgan.figures import draw_curves, new_figure, read_metrics, save_figure
+from seqgan.figures import GAME, draw_curves, new_figure, read_metrics, save_figure
 from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
@@ -88,6 +88,9 @@ class Settings:
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
     if settings.compare:
+        for folder in settings.compare:
+            if not read_metrics(folder):
+                raise ValueError(f"{folder} holds no training: it has no metrics.jsonl")
         draw(settings.run / "comparison.png", {str(folder): folder for folder in settings.compare})
     else:
         train(settings)
@@ -170,15 +173,14 @@ def judge(model: GAN, classifier: Classifier, images: Images, seed: int, number:
 
 def draw(path: Path, runs: dict[str, Path]) -> None:
     """How the game went, and the last samples of each run."""
-    figure = new_figure(20, 4 + 4 * (len(runs) > 1))
-    axes = figure.subplots(1 + (len(runs) > 1), 5, squeeze=False)
     panels = {
-        "losses": {"discriminator/game": "D", "generator/game": "G"},
-        "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
-        "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
+        **GAME,
         "Fréchet distance of features": {"validation/frechet": ""},
         "what of the data is there": {"validation/recall": "recall", "validation/coverage": "coverage"},
+        "modes": {"validation/modes": ""},
     }
+    figure = new_figure(4 * len(panels), 4 + 4 * (len(runs) > 1))
+    axes = figure.subplots(1 + (len(runs) > 1), len(panels), squeeze=False)
     for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         draw_curves(axis, runs, names, title)
     axes[0][2].set_yscale("log")

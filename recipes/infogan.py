@@ -3,7 +3,7 @@
     python recipes/infogan.py --data DIR                                       # MNIST, the paper's codes
     python recipes/infogan.py --data DIR --preset reduced                      # half the widths, for the CPU
     python recipes/infogan.py --data digits --preset reduced --size 8          # scikit-learn's digits
-    python recipes/infogan.py --data DIR --information 0                       # the regular GAN on the same input
+    python recipes/infogan.py --data DIR --information 0 --run runs/regular    # the regular GAN on the same input
 
 DIR holds MNIST's idx files. Interrupted anywhere, the same command goes on. The run's folder then holds
 `generator.safetensors`, `samples/` (every category a row, and each continuous code from -2 to 2), `curves.png` and
@@ -19,11 +19,11 @@ from typing import Literal
 import torch
 
 from seqgan.checkpoint import write_json
-from seqgan.figures import draw_curves, new_figure, save_figure
+from seqgan.figures import GAME, draw_run
 from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
-from seqgan.image.infogan import CodeConfig, Recogniser, agreement, draw, network_config, phases, plain, sweep
+from seqgan.image.infogan import CodeConfig, Generator, Recogniser, agreement, draw, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
-from seqgan.image.networks import Discriminator, Generator
+from seqgan.image.networks import Discriminator
 from seqgan.recipe import every_and_last, open_run, prepare_torch, run
 from seqgan.training import Stream, fit
 
@@ -79,13 +79,13 @@ def main(settings: Settings) -> None:
     images = open_images(settings.data, settings.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which the categories are judged")
-    code = CodeConfig(settings.noise, settings.categories, settings.continuous)
-    config = network_config(code, settings.size, settings.width or preset.width)
+    sizes = settings.size, settings.width or preset.width
+    code = CodeConfig(settings.noise, settings.categories, settings.continuous, *sizes)
     open_run(folder, settings)
     classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
     torch.manual_seed(settings.seed)
-    generator, discriminator = Generator(config), Discriminator(config)
-    recogniser = Recogniser(config.features, code)
+    generator, discriminator = Generator(code), Discriminator(code.network)
+    recogniser = Recogniser(code.network.features, code)
     optimizers = [
         torch.optim.Adam(generator.parameters(), settings.learning_rate, betas=(0.5, 0.999)),
         torch.optim.Adam(
@@ -113,7 +113,9 @@ def main(settings: Settings) -> None:
     )
     scores = {"agreement": judge(generator.eval(), code, classifier)}
     write_json(folder / "scores.json", scores)
-    draw_run(folder)
+    told = {"generator/category": "category", "generator/continuous": "continuous"}
+    agreed = {"validation/agreement": ""}
+    draw_run(folder, GAME | {"what the code is not told by (nats)": told, "agreement of category and digit": agreed})
     print(f"agreement {scores['agreement']:.3f}")
 
 
@@ -140,19 +142,6 @@ def show(generator: Generator, code: CodeConfig, folder: Path, step: int) -> Non
     for name, pictures in sheets.items():
         sheet = grid(to_bytes(pictures), COLUMNS)
         write_png(folder / f"{name}.step{step:06}.png", sheet, max(1, 64 // pictures.shape[2]))
-
-
-def draw_run(folder: Path) -> None:
-    figure = new_figure(16, 4)
-    panels = {
-        "losses": {"discriminator/game": "D", "generator/game": "G"},
-        "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
-        "what the code is not told by (nats)": {"generator/category": "category", "generator/continuous": "continuous"},
-        "agreement of category and digit": {"validation/agreement": ""},
-    }
-    for axis, (title, names) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-        draw_curves(axis, {folder.name: folder}, names, title)
-    save_figure(figure, folder / "curves.png")
 
 
 if __name__ == "__main__":

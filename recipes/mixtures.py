@@ -1,14 +1,14 @@
 """Mode collapse where every mode is known: a ring of 8 and a grid of 25 Gaussians, by the protocol of Lin et al. 2018
 ("PacGAN: The power of two samples in generative adversarial networks", section 4.1).
 
-    python recipes/mixtures.py --mixture grid                    # the plain game, ten seeds at once
-    python recipes/mixtures.py --mixture grid --pack 4           # PacGAN4
-    python recipes/mixtures.py --table runs/grid1 runs/grid4     # several runs side by side
+    python recipes/mixtures.py --mixture grid --run runs/grid1              # the plain game, ten seeds at once
+    python recipes/mixtures.py --mixture grid --pack 4 --run runs/grid4     # PacGAN4
+    python recipes/mixtures.py --table runs/grid1 runs/grid4                # several runs side by side
 
 Ten seeds are trained as one batched network, since each by itself is far too small to keep a machine busy. The networks
 and settings are those of the authors' program, but for the steps, of which it has 400,000. Interrupted anywhere, the
-same command goes on. The run's folder then holds `generator.safetensors`, pictures of the samples over time, and
-`scores.json`: modes captured, share of good samples and reverse KL of every seed, of 2,500 samples.
+same command goes on. The run's folder then holds `generator.safetensors`, pictures of the samples over time,
+`curves.png` and `scores.json`: modes captured, share of good samples and reverse KL of every seed, of 2,500 samples.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.coverage import Modes, mixture_modes
-from seqgan.figures import new_figure, save_figure
+from seqgan.figures import GAME, draw_run, new_figure, save_figure
 from seqgan.image.gan import METHODS
 from seqgan.objectives import RelativisticAverage
-from seqgan.recipe import open_run, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.training import Phase, Turn, fit
 
 DEVIATION = {"ring": 0.01, "grid": 0.05}
@@ -174,8 +174,8 @@ def main(settings: Settings) -> None:
     method = METHODS[settings.objective]
     if method.penalty is not None or method.clip is not None:
         raise ValueError(f"{settings.objective} needs a penalty or a limit on the weights, which are not played here")
-    if settings.pack < 1 or settings.seeds < 1:
-        raise ValueError("--pack and --seeds count from 1")
+    if min(settings.pack, settings.seeds, settings.batch) < 1:
+        raise ValueError("--pack, --seeds and --batch count from 1")
     train(settings)
 
 
@@ -225,7 +225,7 @@ def train(settings: Settings) -> None:
         Points(settings),
         settings.steps,
         folder,
-        every={settings.evaluate_every: look},
+        every=every_and_last(settings.evaluate_every, settings.steps, look),
         seed=settings.seed,
         precision=settings.precision,
         log_every=500,
@@ -234,6 +234,8 @@ def train(settings: Settings) -> None:
     save_weights(folder / "generator.safetensors", generator)
     found = judge(generator.eval(), settings, folder / "samples" / f"step{settings.steps:06}.png")
     write_json(folder / "scores.json", [asdict(modes) for modes in found])
+    of_all = {"validation/captured": "modes"}, {"validation/good": "good samples"}
+    draw_run(folder, GAME | {"modes, average of the seeds": of_all[0], "share of good samples": of_all[1]})
     print(table([folder]), end="")
 
 

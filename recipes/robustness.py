@@ -13,7 +13,9 @@ the features of a classifier (labelled data only), and `robustness.png`, the las
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,8 @@ from PIL import Image
 
 from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import run
+from seqgan.image.gan import METHODS
+from seqgan.recipe import refuse_others, run
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,27 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    unknown = [name for name in settings.networks if name not in NETWORKS]
-    if unknown:
-        raise ValueError(f"no networks {unknown[0]!r}; there are {', '.join(NETWORKS)}")
+    for kind, names, known in (("networks", settings.networks, NETWORKS), ("method", settings.methods, METHODS)):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"no {kind} {unknown[0]!r}; there are {', '.join(known)}")
     preset = PRESETS[settings.preset]
     seeds = range(settings.seeds or preset.seeds)
+    cells = [  # by seed first, so that a grid of one seed is soon there
+        gan_settings(settings, preset, method, network, seed)
+        for seed, network, method in product(seeds, settings.networks, settings.methods)
+    ]
+    for cell in cells:
+        refuse_others(cell.run, cell, re.compile("run|data|threads|precision|.*_every"))
     write_json(settings.run / "config.json", settings)
-    for seed in seeds:  # so that a grid of one seed is soon there
-        for network in settings.networks:
-            for method in settings.methods:
-                cell = gan_settings(settings, preset, method, network, seed)
-                if not finished(cell.run):
-                    print(f"{cell.run}", flush=True)
-                    try:
-                        gan.main(cell)
-                    except FloatingPointError as error:  # a game may well diverge: that is what is asked
-                        write_text(cell.run / "diverged.txt", f"{error}\n")
-                summarise(settings, seeds)
+    for cell in cells:
+        if not finished(cell.run):
+            print(f"{cell.run}", flush=True)
+            try:
+                gan.main(cell)
+            except FloatingPointError as error:  # a game may well diverge: that is what is asked
+                write_text(cell.run / "diverged.txt", f"{error}\n")
+        summarise(settings, seeds)
     print((settings.run / "robustness.md").read_text(encoding="utf-8"), end="")
 
 

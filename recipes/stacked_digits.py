@@ -8,9 +8,9 @@
 
 A classifier of single digits says which modes the pictures show (Metz et al. 2017, "Unrolled GANs"). Without --data the
 digits are scikit-learn's, brought to 16 x 16 pixels. Each member of an ensemble is trained as long as a plain generator
-is. Interrupted anywhere, the same command goes on. The run's folder then holds the generators, grids of samples and
-`scores.json`: modes and their KL, of the pictures, of as many real ones, and how many held-out digits the classifier
-gets right.
+is. Interrupted anywhere, the same command goes on. The run's folder then holds the generators, grids of samples,
+`curves.png` of each, and `scores.json`: modes and their KL, of the pictures, of as many real ones, and how many
+held-out digits the classifier gets right.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from seqgan.checkpoint import write_json, write_text
 from seqgan.coverage import label_modes
+from seqgan.figures import GAME, draw_run
 from seqgan.image.data import Images, Stacked, grid, open_images, write_png
 from seqgan.image.ensemble import Ensemble, missing, stacked_labels
 from seqgan.image.gan import GAN, METHODS, phases
@@ -106,7 +107,8 @@ def train(settings: Settings) -> None:
     held = torch.arange(len(images)) % 5 == 0  # of the classifier only: the generators learn from all
     taught, shown = (images.select(mask.nonzero()[:, 0].tolist()) for mask in (~held, held))
     classifier = train_classifier(taught, folder, settings.classifier_steps, seed=settings.seed)
-    right = (in_parts(classifier, shown.pixels).argmax(1) == shown.labels).float().mean().item()
+    pixels = shown.pixels.to(next(classifier.parameters()).device)
+    right = (in_parts(classifier, pixels).argmax(1).cpu() == shown.labels).float().mean().item()
     # Pictures that no generator was taught with: digits in other threes.
     stack = Stacked(images, settings.seed + 1)
     real = labels_of(torch.stack([stack.pixels(i) for i in range(settings.samples)]), classifier)
@@ -156,6 +158,7 @@ def play(settings: Settings, images: Images, classifier: Classifier, real: Tenso
         seed=seed,
         checkpoint_every=settings.checkpoint_every,
     )
+    draw_run(folder, GAME | {"modes": {"validation/modes": ""}, "KL of the modes (nats)": {"validation/kl": ""}})
     return GAN(generator)
 
 

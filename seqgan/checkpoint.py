@@ -201,13 +201,21 @@ def save_folder(path: str | Path, config: Any, save: Callable[[Path], Any]) -> P
 
 
 def find_weights(name: str | Path, package: str) -> Path:
-    """A model's file: bundled with `package` ("seqgan.speech"), or a path, or the `model.safetensors` in a folder."""
+    """A model's file: bundled with `package` ("seqgan.speech"), a path, or one in a folder: `model.safetensors`, which
+    `save_pretrained` writes, or a run's `best.safetensors` or `generator.safetensors`."""
     spec = find_spec(package)
     bundle = Path(spec.submodule_search_locations[0]) / "weights"
     bundled = {file.stem: file for file in sorted(bundle.glob("*.safetensors"))}
     if str(name) in bundled:
         return bundled[str(name)]
-    path = Path(name) / "model.safetensors" if Path(name).is_dir() else Path(name)
+    path = Path(name)
+    if path.is_dir():
+        files = [path / f"{stem}.safetensors" for stem in ("model", "best", "generator")]
+        path = next((file for file in files if file.is_file()), None)
+        if path is None:
+            raise ValueError(
+                f"no model in the folder {str(name)!r}: it has no {', '.join(file.name for file in files)}"
+            )
     if not path.is_file():
         raise ValueError(f"no model {str(name)!r}: neither a file nor bundled ({', '.join(bundled) or 'none is'})")
     return path

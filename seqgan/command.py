@@ -47,7 +47,9 @@ def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:
             raise
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's kind of MemoryError
+            raise
         print(f"{prog}: not enough memory for so much at once", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

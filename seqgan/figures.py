@@ -9,6 +9,15 @@ from typing import Any
 
 from .checkpoint import replacing
 
+Panels = Mapping[str, Mapping[str, str]]  # title -> recorded name -> its label
+
+GAME: Panels = {
+    "losses": {"discriminator/game": "D", "generator/game": "G"},
+    "scores": {"discriminator/real": "D(real)", "discriminator/fake": "D(fake)"},
+    "lengths of the gradients": {"discriminator/gradient_norm": "D", "generator/gradient_norm": "G"},
+}
+"""What every game of a discriminator and a generator records."""
+
 
 def new_figure(width: float, height: float, dpi: int = 100) -> Any:
     """A matplotlib figure in inches, on no screen."""
@@ -44,3 +53,11 @@ def draw_curves(axis: Any, runs: Mapping[str, Path], names: Mapping[str, str], t
     axis.set(title=title, xlabel="step")
     if axis.get_legend_handles_labels()[0]:
         axis.legend()
+
+
+def draw_run(folder: Path, panels: Panels) -> None:
+    """`curves.png` in a run's folder: a panel for each title of what the run recorded."""
+    figure = new_figure(4 * len(panels), 4)
+    for axis, (title, names) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        draw_curves(axis, {"": folder}, names, title)
+    save_figure(figure, folder / "curves.png")

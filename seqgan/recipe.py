@@ -42,6 +42,8 @@ def prepare_torch(threads: int | None) -> None:
     import torch
 
     if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads are 1 or more, not {threads}")
         torch.set_num_threads(threads)
     # What fades (silence, probabilities near 0) makes denormal numbers, on which a CPU is many times slower.
     torch.set_flush_denormal(True)
@@ -88,14 +90,21 @@ def open_run(folder: Path, settings: Any) -> None:
     ValueError, and nothing written, where a training was begun there with settings that would make another of it. How
     long it takes, how often it looks, and where it runs may change (HARMLESS).
     """
-    path, text = folder / "config.json", to_json(settings)
-    if path.exists() and any((folder / "checkpoints").glob("*.pt")):
-        old, new = (dict(_leaves(json.loads(part))) for part in (path.read_text(encoding="utf-8"), text))
-        changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not HARMLESS.fullmatch(name)]
-        if changed:
-            told = ", ".join(f"{name} was {old[name]}, not {new[name]}" for name in sorted(changed))
-            raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
-    write_text(path, text)
+    if any((folder / "checkpoints").glob("*.pt")):
+        refuse_others(folder, settings)
+    write_text(folder / "config.json", to_json(settings))
+
+
+def refuse_others(folder: Path, settings: Any, harmless: re.Pattern = HARMLESS) -> None:
+    """ValueError where the folder's config.json has other settings, but for those whose names are `harmless`."""
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    old, new = (dict(_leaves(json.loads(text))) for text in (path.read_text(encoding="utf-8"), to_json(settings)))
+    changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not harmless.fullmatch(name)]
+    if changed:
+        told = ", ".join(f"{name} was {old[name]}, not {new[name]}" for name in sorted(changed))
+        raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
 
 
 def _leaves(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,6 +22,8 @@ class Stream:
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, workers: int = 0):
+        if batch_size < 1:
+            raise ValueError(f"a batch has 1 item or more, not {batch_size}")
         self.dataset, self.batch_size, self.workers = dataset, batch_size, workers
 
     def __call__(self, position: int, stride: int = 1) -> Iterator[Any]:

@@ -212,6 +212,12 @@ def test_find_weights(tmp_path, monkeypatch):
     assert find_weights("base", "medium") == bundled
     assert find_weights(tmp_path / "mine", "medium") == mine
     assert find_weights(str(mine), "medium") == mine
+    of_run = save_weights(tmp_path / "run" / "generator.safetensors", nn.Linear(1, 1))
+    assert find_weights(tmp_path / "run", "medium") == of_run
+    best = save_weights(tmp_path / "run" / "best.safetensors", nn.Linear(1, 1))
+    assert find_weights(tmp_path / "run", "medium") == best
+    with pytest.raises(ValueError, match="no model in the folder .*model.safetensors"):
+        find_weights(tmp_path, "medium")
     with pytest.raises(ValueError, match=r"no model 'large'.*base"):
         find_weights("large", "medium")
 

@@ -98,6 +98,8 @@ def test_the_media_are_found_from_the_checkout_and_from_an_installation(tmp_path
 def test_lazy_names():
     code = "import seqgan.speech as s; print('Enhancer' in dir(s), hasattr(s, 'Nobody'))"
     assert run_python(code, ROOT) == "True False"
+    code = "import seqgan.image as s; print(all(getattr(s, name).__name__ == name for name in s.__all__))"
+    assert run_python(code, ROOT) == "True"
 
 
 def test_every_package_is_installed():

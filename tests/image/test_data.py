@@ -13,6 +13,7 @@ from seqgan.image.data import (
     Images,
     Shuffled,
     grid,
+    open_images,
     read_captions,
     read_digits,
     read_idx,
@@ -116,6 +117,12 @@ def test_idx_files(tmp_path):
     (tmp_path / "short.gz").write_bytes(gzip.compress(idx(array))[:-9])
     with pytest.raises(ValueError, match="cut short"):
         read_idx(tmp_path / "short.gz")
+    (tmp_path / "head").write_bytes(idx(array)[:9])
+    with pytest.raises(ValueError, match="head is cut short, within its header"):
+        read_idx(tmp_path / "head")
+    (tmp_path / "nothing").write_bytes(idx(array[:0]))
+    with pytest.raises(ValueError, match="nothing holds nothing"):
+        read_idx(tmp_path / "nothing")
     (tmp_path / "words").write_text("no idx file")
     with pytest.raises(ValueError, match="not an idx file"):
         read_idx(tmp_path / "words")
@@ -126,6 +133,8 @@ def test_mnist(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8))))
     found = read_mnist(tmp_path, "test")
     assert found.pixels.shape == (5, 1, 28, 28) and found.labels.tolist() == [0, 1, 2, 3, 4]
+    (tmp_path / "t10k-images-idx3-ubyte").rename(tmp_path / "t10k-images.idx3-ubyte")
+    assert torch.equal(open_images(tmp_path, 28, split="test").pixels, found.pixels)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(4, dtype=np.uint8))))
     with pytest.raises(ValueError, match="do not match"):
         read_mnist(tmp_path, "test")
@@ -142,7 +151,7 @@ def test_captions_and_tags(tmp_path):
     table.write_text("\ufefffile\tcaption\tsplit\r\n1.png\tred heart\ttrain\r\n2.png\tsun\ttrain\r\n", encoding="utf-8")
     assert read_captions(table) == {"1.png": "red heart", "2.png": "sun"}
     tags = tmp_path / "tags.csv"
-    tags.write_text("0,touhou:17705\tchen:123\n1,blue hair:9\tre:zero:4\n")
+    tags.write_text("0,touhou:17705\tchen:123\n1,blue hair:9\tre:zero:4\n\n")
     assert read_captions(tags) == {"0.jpg": "touhou, chen", "1.jpg": "blue hair, re:zero"}
     tags.write_text("0,touhou:17705\nwhat\n")
     with pytest.raises(ValueError, match="tags.csv, line 2"):
@@ -150,9 +159,21 @@ def test_captions_and_tags(tmp_path):
     table.write_text("file\tcaption\n1.png\n")
     with pytest.raises(ValueError, match="captions.tsv, line 2"):
         read_captions(table)
+    table.write_text("file\tcaption\n1.png\tred\n1.png\tblue\n")
+    with pytest.raises(ValueError, match=r"captions.tsv, line 3: 1.png has a caption already"):
+        read_captions(table)
+    table.write_bytes("file\tcaption\n1.png\tcafé\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"captions.tsv is not in UTF-8"):
+        read_captions(str(table))
     images, told = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), names=("x/1.png", "x/3.png", "x/2.png")), []
     found = with_captions(images, {"1.png": "red heart", "2.png": "sun", "9.png": "moon"}, note=told.append)
-    assert found.captions == ("red heart", "sun") and len(told) == 2
+    assert found.captions == ("red heart", "sun")
+    assert told == ["1 pictures have no caption and are left out", "1 captions have no picture"]
+    images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), names=("a/1.png", "b/1.png", "c/2.png"))
+    told.clear()
+    found = with_captions(images, {"1.png": "both", "b/1.png": "this one", "9.png": "", "8.png": ""}, note=told.append)
+    assert found.names == ("a/1.png", "b/1.png") and found.captions == ("both", "this one")
+    assert told[-1] == "2 captions have no picture"
     with pytest.raises(ValueError, match="no picture has a caption"):
         with_captions(images, {"a.png": "b"})
 

@@ -36,7 +36,7 @@ def test_a_packed_game_learns(tmp_path):
     assert distance(generator) < 0.6 * before
 
 
-def test_an_ensemble_draws_of_all_its_members():
+def test_an_ensemble_draws_of_all_its_members(tmp_path):
     torch.manual_seed(0)
     members = [GAN(Generator(NetworkConfig(size=8, channels=1, latent=4, width=4))) for _ in range(3)]
     for i, member in enumerate(members):  # each makes pictures of one brightness
@@ -47,6 +47,10 @@ def test_an_ensemble_draws_of_all_its_members():
     brightness, counts = pictures[:, 0, 0, 0].unique(return_counts=True)
     assert len(brightness) == 3 and counts.min() > 70
     assert torch.equal(pictures, ensemble(300, seed=1)) and not torch.equal(pictures, ensemble(300, seed=2))
+    ensemble.save_pretrained(tmp_path)
+    assert torch.equal(Ensemble.from_pretrained(tmp_path)(9, seed=1), ensemble(9, seed=1))
+    with pytest.raises(ValueError, match="no folder generator0"):
+        Ensemble.from_pretrained(tmp_path / "none")
     with pytest.raises(ValueError, match="1 or more"):
         ensemble(0)
     with pytest.raises(ValueError, match="one shape"):

@@ -74,6 +74,7 @@ def test_digits(models, tmp_path):
         (["heart", "--scale", "0"], "--scale 0: from 1"),
         (["heart", "-o", "heart.jpg"], "ends in .png"),
         (["heart", "-o", "nowhere/heart.png"], "no folder nowhere"),
+        (["--digits", "0-9", "--count", "10001"], "100000 in all"),
         (["--digits", "9-1"], "neither a range such as 0-9"),
         (["--digits", "one"], "neither a range such as 0-9"),
     ],

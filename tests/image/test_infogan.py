@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from seqgan.image.data import Images, Shuffled
-from seqgan.image.infogan import Code, CodeConfig, Recogniser, agreement, draw, network_config, phases, plain, sweep
-from seqgan.image.networks import Discriminator, Generator, NetworkConfig
+from seqgan.image.gan import GAN
+from seqgan.image.infogan import Code, CodeConfig, Generator, InfoGAN, Recogniser, agreement, draw, phases, plain, sweep
+from seqgan.image.networks import Discriminator
 from seqgan.training import Stream, fit
 
-CODE = CodeConfig(noise=4, categories=4, continuous=1)
+CODE = CodeConfig(noise=4, categories=4, continuous=1, size=8, width=16)
 
 
 def random(seed=0):
@@ -28,8 +29,8 @@ def test_codes():
 
 def test_the_paper_s_networks():
     """Appendix C.1 for MNIST; of a transposed convolution the first number is what goes in."""
-    config = network_config(CodeConfig())
-    networks = Generator(config), Discriminator(config)
+    config = CodeConfig()
+    networks = Generator(config), Discriminator(config.network)
     generator, discriminator = ([tuple(p.shape) for p in network.parameters() if p.dim() > 1] for network in networks)
     assert generator == [(1024, 74), (128 * 49, 1024), (128, 64, 4, 4), (64, 1, 4, 4)]
     assert discriminator == [(64, 1, 4, 4), (128, 64, 4, 4), (1024, 128 * 49), (1, 1024)]
@@ -60,7 +61,7 @@ def test_agreement_is_of_the_best_assignment():
 
 def test_sweeps():
     torch.manual_seed(0)
-    generator = Generator(NetworkConfig(size=8, channels=1, latent=CODE.latent, width=8)).eval()
+    generator = Generator(CODE).eval()
     z = plain(CODE, random())
     assert z.shape == (4, 9) and (z[:, -1] == 0).all() and torch.equal(z[:, 4:8], torch.eye(4))
     pictures = sweep(generator, z, place=8, columns=5)
@@ -85,9 +86,8 @@ def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
     bright, labels = quarters().pixels, quarters().labels
     images = Images((bright * torch.linspace(0.3, 1, len(bright))[:, None, None, None]).byte(), labels)
     torch.manual_seed(0)
-    config = network_config(CODE, size=8, width=16)
-    generator, discriminator = Generator(config), Discriminator(config)
-    recogniser = Recogniser(config.features, CODE, hidden=32)
+    generator, discriminator = Generator(CODE), Discriminator(CODE.network)
+    recogniser = Recogniser(CODE.network.features, CODE, hidden=32)
     both = [*discriminator.parameters(), *recogniser.parameters()]
     optimizers = [
         torch.optim.Adam(players, 2e-3, betas=(0.5, 0.999)) for players in (list(generator.parameters()), both)
@@ -99,3 +99,25 @@ def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
         pictures = generator.eval()(z)
     brightness = pictures.view(200, 2, 4, 2, 4).mean((2, 4)).flatten(1)  # of each quarter
     assert agreement(code.category, brightness.argmax(1)) > 0.7, "by chance about 0.3"
+
+
+def test_a_trained_one_draws_what_the_code_says(tmp_path):
+    torch.manual_seed(0)
+    model = InfoGAN(Generator(CODE))
+    model.save_pretrained(tmp_path / "saved")
+    again = InfoGAN.from_pretrained(tmp_path / "saved")
+    pictures = again([0, 3, 3], continuous=[1.0], seed=1)
+    assert pictures.shape == (3, 1, 8, 8) and pictures.dtype == torch.uint8
+    assert torch.equal(pictures, again([0, 3, 3], continuous=[1.0], seed=1))
+    same = again([0, 3, 0], seed=1), again([0, 3, 0], continuous=[0.0], seed=1)
+    assert torch.equal(*same) and not torch.equal(same[0], again([0, 3, 0], continuous=[-1.0], seed=1))
+    for categories in ([], [4], [-1]):
+        with pytest.raises(ValueError, match="from 0 to 3"):
+            again(categories)
+    with pytest.raises(ValueError, match="1 continuous codes, not 2"):
+        again([0], continuous=[0.0, 0.0])
+    with pytest.raises(ValueError, match=r"not a model of the kind"):
+        GAN.from_pretrained(tmp_path / "saved")
+    for wrong in ({"size": 10}, {"categories": 0}, {"noise": -1}, {"width": 10**6}):
+        with pytest.raises(ValueError):
+            CodeConfig(**wrong)

@@ -34,6 +34,8 @@ def test_digits(tmp_path):
     assert GAN.from_pretrained(tmp_path / "run" / "generator.safetensors")(3, seed=0).shape == (3, 1, 8, 8)
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
+    drawn = run("--compare", str(tmp_path / "run"), str(tmp_path / "none"), "--run", str(tmp_path))
+    assert drawn.returncode == 1 and "none holds no training" in drawn.stderr
     drawn = run("--compare", str(tmp_path / "run"), str(tmp_path / "run"), "--run", str(tmp_path))
     assert drawn.returncode == 0 and (tmp_path / "comparison.png").exists(), drawn.stderr
 

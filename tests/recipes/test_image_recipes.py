@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from seqgan.image import InfoGAN
 from seqgan.image.conditional import Generator, TextToImage
 from seqgan.image.data import read_images, write_png
 
@@ -37,6 +38,7 @@ def test_infogan(tmp_path):
         f"{kind}.step{n:06}.png" for kind in ("categories", "code1", "code2", "noise") for n in (10, 20)
     }
     assert (tmp_path / "curves.png").exists()
+    assert InfoGAN.from_pretrained(tmp_path)([0, 9], seed=1).shape == (2, 1, 8, 8)
 
 
 @pytest.mark.parametrize("judge", ["projection", "auxiliary"])
@@ -64,6 +66,13 @@ def test_captions(tmp_path):
     assert result["chance"] == 0.25 and 0.6 < result["recall"] <= 1 and result["recall of real ones"] > 0.9
     model = TextToImage.from_pretrained(tmp_path / "run" / "generator.safetensors")
     assert set(model.generator.config.words) == {"top", "bottom", "left", "right"}
+    assert (tmp_path / "run" / "captions.png").stat().st_size > 3000
+    rows = [row.rsplit("\t", 1)[0] for row in rows]
+    (tmp_path / "captions.tsv").write_text("\n".join(rows) + "\n")
+    found = run("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "unsplit"))
+    assert "7 of 64 are held out" in found.stdout, found.stderr
+    rare = run("conditional.py", *options, "--least", "100", "--run", str(tmp_path / "rare"))
+    assert rare.returncode == 1 and "no word comes 100 times" in rare.stderr and not (tmp_path / "rare").exists()
 
 
 def test_what_has_no_labels(tmp_path):
@@ -99,6 +108,7 @@ def test_stacked_digits(tmp_path):
         result = scores(tmp_path / name)
         assert result["classifier"] > 0.8 and result["real"]["captured"] > 700, "2,000 draws of 1,000 modes show 865"
         assert 1 <= result["generated"]["captured"] < result["real"]["captured"]
+        assert len(list((tmp_path / name).rglob("curves.png"))) == (2 if name == "ensemble" else 1)
     assert {path.name for path in (tmp_path / "ensemble").glob("generator*")} == {"generator0", "generator1"}
     table = run(
         "stacked_digits.py", "--table", str(tmp_path / "packed"), str(tmp_path / "ensemble"), "--run", str(tmp_path)
@@ -134,5 +144,7 @@ def test_robustness(tmp_path):
     for row in rows[2:]:
         assert all(float(cell) > 0 for cell in row.split("|")[2:-1])
     assert (tmp_path / "robustness.png").stat().st_size > 1000
+    other = run("robustness.py", *options, "--networks", "deep", "--steps", "5")
+    assert other.returncode == 1 and "steps was 4, not 5" in other.stderr
     wrong = run("robustness.py", "--data", "digits", "--networks", "deeep", "--run", str(tmp_path / "x"))
     assert wrong.returncode == 1 and "there are dcgan, no-norm" in wrong.stderr and not (tmp_path / "x").exists()

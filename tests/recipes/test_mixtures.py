@@ -68,9 +68,12 @@ def test_a_ring_is_learnt(tmp_path):
     assert len(scores) == 2 and all(0 <= row["captured"] <= 8 for row in scores)
     lines = [json.loads(line) for line in (tmp_path / "ring" / "metrics.jsonl").read_text().splitlines()]
     kl = [line["validation/kl"] for line in lines if "validation/kl" in line]
-    assert kl[-1] < kl[0]
+    assert kl[-1] < kl[0] and (tmp_path / "ring" / "curves.png").exists()
     table = run("--table", str(tmp_path / "ring"), "--run", str(tmp_path))
     assert table.returncode == 0 and "| ring | gan | 1 | 400 |" in (tmp_path / "table.md").read_text()
+    for option in (["--batch", "0"], ["--threads", "0"]):
+        found = run("--run", str(tmp_path / "x"), *option)
+        assert found.returncode == 1 and "1 or more" in found.stderr or "from 1" in found.stderr, found.stderr
     penalised = run("--objective", "wgan-gp", "--run", str(tmp_path / "x"))
     assert penalised.returncode == 1 and "needs a penalty" in penalised.stderr
     wrong = run("--objective", "gann", "--run", str(tmp_path / "x"))
