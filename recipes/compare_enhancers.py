@@ -82,7 +82,7 @@ class Pair:
 
 def main(settings: Settings) -> int:
     os.environ.update(ONE_THREAD)
-    _require_metrics()
+    _require_metrics(settings.dnsmos > 0)
     sets = {name: find_pairs(name, folder, settings.out) for name, folder in _named(settings.pairs).items()}
     pairs = [pair for inside in sets.values() for pair in inside]
     adapters = find_adapters(settings.adapters)
@@ -93,7 +93,7 @@ def main(settings: Settings) -> int:
     notes, done = [], []
     for system in dict.fromkeys(wanted):
         python = settings.python if system in adapters else Path(sys.executable)
-        code, message = run(system, adapters.get(system) or weights(system), pairs, settings, python)
+        code, message = run(system, adapters.get(system), pairs, settings, python)
         if code:
             notes.append(f"* {system} {'is skipped' if code == NOT_INSTALLED else 'failed'}: {message}")
             print(notes[-1], file=sys.stderr)
@@ -110,7 +110,7 @@ def main(settings: Settings) -> int:
         for name, inside in sets.items():
             draw(settings.out, name, inside[:: max(1, len(inside) // settings.draw)][: settings.draw], done)
     print(tabulate(sets, settings, notes))
-    return int(any("failed:" in note for note in notes))
+    return int(not done or any("failed:" in note for note in notes))
 
 
 # The recordings.
@@ -129,7 +129,10 @@ def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
     manifest: dict[str, dict[str, str]] = {}
     if (folder / "manifest.tsv").exists():
         with open(folder / "manifest.tsv", newline="", encoding="utf-8") as lines:
-            manifest = {row["utt"]: row for row in csv.DictReader(lines, delimiter="\t")}
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        if rows and "utt" not in rows[0]:
+            raise ValueError(f"{folder / 'manifest.tsv'}: no column utt, with the recordings' names")
+        manifest = {row["utt"]: row for row in rows}
     pairs = []
     for stem, clean in files[0].items():
         noisy = files[1][stem]
@@ -194,8 +197,12 @@ def weights(system: str) -> str:
         return ""  # of a hub, or unknown: its process will say which
 
 
-def run(system: str, identity: str, pairs: list[Pair], settings: Settings, python: Path) -> tuple[int, str]:
-    """Has a system enhance what it has not enhanced yet; gives the exit code and, if that is not 0, the reason."""
+def run(system: str, adapter: str | None, pairs: list[Pair], settings: Settings, python: Path) -> tuple[int, str]:
+    """Has a system enhance what it has not enhanced yet; gives the exit code and, if that is not 0, the reason.
+
+    adapter: what identifies its function among the adapters, None for one of our models.
+    """
+    identity = adapter or weights(system)
     folder = home(settings.out, system)
     done = latest(folder / "runs.jsonl", pairs)
     todo = [pair for pair in pairs if done.get(pair, {}).get("identity") != identity]
@@ -206,7 +213,7 @@ def run(system: str, identity: str, pairs: list[Pair], settings: Settings, pytho
     for pair in todo:
         record = {"system": system, "identity": identity, "folder": pair.folder, "name": pair.name, "key": pair.key}
         tasks.append({"noisy": str(pair.noisy), "output": str(output(settings.out, system, pair)), "record": record})
-    adapters = str(settings.adapters) if settings.adapters else None
+    adapters = str(settings.adapters) if adapter else None
     job = {"system": system, "adapters": adapters, "records": str(folder / "runs.jsonl"), "tasks": tasks}
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
@@ -294,8 +301,8 @@ def draw(out: Path, title: str, pairs: list[Pair], systems: list[str]) -> None:
     draw_page(out / f"spectrograms-{title}.png", [pair.name for pair in pairs], columns)
 
 
-def _require_metrics() -> None:
-    for package in ("pesq", "pystoi", "speechmos", "onnxruntime", "librosa"):
+def _require_metrics(dnsmos: bool) -> None:
+    for package in ("pesq", "pystoi", *(("speechmos", "onnxruntime", "librosa") if dnsmos else ())):
         if find_spec(package) is None:
             raise ValueError(f"the scores need {package}: pip install 'seqgan[metrics]'")
 

@@ -1,8 +1,8 @@
 """Trains a GAN that draws what it is told: a label, or a caption.
 
     python recipes/conditional.py --data DIR --preset reduced                        # digits on demand, from MNIST
-    python recipes/conditional.py --data DIR --judge auxiliary                       # AC-GAN
-    python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation   # text to image
+    python recipes/conditional.py --data DIR --judge auxiliary --run runs/auxiliary  # AC-GAN
+    python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation --run runs/captions
 
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
 caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Where none is

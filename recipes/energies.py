@@ -1,8 +1,8 @@
 """Trains a discriminator that is an energy: EBGAN, BEGAN, or one without a generator (see `seqgan.image.energy`).
 
     python recipes/energies.py --data DIR                                        # BEGAN, the paper's sizes
-    python recipes/energies.py --data DIR --system ebgan --preset reduced        # for the CPU
-    python recipes/energies.py --data digits --system sampler --preset reduced --size 8   # negatives by gradient
+    python recipes/energies.py --data DIR --system ebgan --preset reduced --run runs/ebgan     # for the CPU
+    python recipes/energies.py --data digits --system sampler --preset reduced --size 8 --run runs/sampler
 
 DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrupted anywhere, the same command goes on.
 The run's folder then holds the networks, grids of samples over time, `curves.png` and `scores.json`: the energies of

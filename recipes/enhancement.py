@@ -18,6 +18,7 @@ anywhere, the same command goes on from the last checkpoint. The run's folder th
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ import torch
 
 from seqgan.checkpoint import find_weights, load_weights, save_weights, write_json
 from seqgan.ema import EMA
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, is_main_rank, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.speech.data import MixConfig
 from seqgan.speech.discriminators import WaveDiscriminator
 from seqgan.speech.enhancement import (
@@ -147,6 +148,8 @@ def main(settings: Settings) -> None:
     own = {name: value for name, value in own.items() if value is not None}
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:
+        if own:
+            raise ValueError(f"--init brings its own network: without {', '.join(own)}")
         generator = MaskGenerator.load(find_weights(settings.init, "seqgan.speech"))
     if settings.mix.sample_rate != generator.config.sample_rate:
         raise ValueError(f"the network hears {generator.config.sample_rate} Hz, not {settings.mix.sample_rate}")
@@ -175,6 +178,10 @@ def main(settings: Settings) -> None:
         schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
     open_run(settings.run, settings)
+    begun = any((settings.run / "checkpoints").glob("*.pt"))
+    if not begun and is_main_rank():
+        for path in settings.run.glob("best.*"):  # of another training, whose scores mean nothing here
+            path.replace(path.with_name(f"earlier.{path.name}"))
 
     def evaluate(step: int) -> dict[str, float]:
         scores = validate(generator, pairs)
@@ -187,6 +194,13 @@ def main(settings: Settings) -> None:
                 save_weights(settings.run / "discriminator.safetensors", discriminator)
             write_json(best, {"step": step, **scores})
         return {f"validation/{name}": value for name, value in scores.items()}
+
+    if settings.init is not None and not begun and is_main_rank():
+        generator.eval()
+        with torch.no_grad():
+            found = evaluate(0)
+        told = "  ".join(f"{name.removeprefix('validation/')} {value:.4g}" for name, value in found.items())
+        print(f"before any step: {told}", file=sys.stderr, flush=True)
 
     try:
         fit(

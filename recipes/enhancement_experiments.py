@@ -148,6 +148,11 @@ def table(folder: Path) -> str:
     control = by_seed(folder, "control")
     for name, change in CHANGES.items():
         runs = by_seed(folder, name)
+        for seed in [seed for seed in runs if seed in control]:
+            steps, expected = runs[seed]["steps"], round(control[seed]["steps"] * change.share)
+            if steps != expected:
+                print(f"{folder_of(name, seed)} is left out: {steps} steps, not {expected}", file=sys.stderr)
+                del runs[seed]
         if not runs:
             continue
         cells = []
@@ -185,7 +190,8 @@ def scores(run: Path) -> dict[str, float]:
     if late[-1]["step"] < planned:
         print(f"{run} is left out: it is at step {late[-1]['step']} of {planned}", file=sys.stderr)
         return {}
-    return {key: fmean(line[f"validation/{key}"] for line in late) for key in SCORES} | {"seconds": late[-1]["seconds"]}
+    costs = {"seconds": late[-1]["seconds"], "steps": planned}
+    return {key: fmean(line[f"validation/{key}"] for line in late) for key in SCORES} | costs
 
 
 if __name__ == "__main__":

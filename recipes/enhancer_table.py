@@ -107,10 +107,10 @@ def write_csv(path: Path, tables: Sequence[Table]) -> None:
 
 
 def summary(records: list[Record]) -> Record:
-    """One number per column; recordings for which a measure is not defined are left out of it."""
+    """One number per column; recordings for which a measure is not defined, or infinite, are left out of it."""
     row: Record = {"recordings": len(records)}
     for _, key, _, average in COLUMNS:
-        values = [record[key] for record in records if not math.isnan(record.get(key, math.nan))]
+        values = [record[key] for record in records if math.isfinite(record.get(key, math.nan))]
         row[key] = round(average(values), 4) if values else math.nan
     row["cpu"] = round(sum(record["cpu"] for record in records) / sum(record["seconds"] for record in records), 5)
     row["memory"] = round(max(record["memory"] for record in records), 1)
@@ -121,7 +121,7 @@ def difference(records: list[Record], others: list[Record], key: str) -> str:
     """Of the recordings' mean, of two systems on the same recordings: the error is that of the paired differences."""
     pairs = zip(records, others, strict=True)
     found = [record.get(key, math.nan) - other.get(key, math.nan) for record, other in pairs]
-    found = [value for value in found if not math.isnan(value)]
+    found = [value for value in found if math.isfinite(value)]
     if len(found) < 2:
         return ""
     return f"{fmean(found):+.3f} ± {stdev(found) / math.sqrt(len(found)):.3f}"
@@ -132,9 +132,10 @@ def oddities(records: list[Record]) -> Iterator[str]:
     if any(lengths):
         yield f"changes the length by {min(lengths):+d} to {max(lengths):+d} samples (cut or padded for the scores)"
     for title, key, _, _ in COLUMNS:
-        undefined = sum(math.isnan(record.get(key, 0)) for record in records)
-        if undefined:
-            yield f"{title} is not defined for {undefined} of {len(records)} recordings"
+        for what, is_so in (("not defined", math.isnan), ("infinite", math.isinf)):
+            count = sum(is_so(record.get(key, 0)) for record in records)
+            if count:
+                yield f"{title} is {what} for {count} of {len(records)} recordings, which are left out of it"
 
 
 def _lines(heads: list[str], rows: dict[str, list[str]]) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Settings:
     seconds: float = 5.0
     """The longest that a pair is."""
     seed: int = 0
-    sources: Sources = field(default_factory=lambda: Sources(validation_corpus="librispeech"))
+    sources: Sources = field(default_factory=Sources)
 
 
 def main(settings: Settings) -> None:

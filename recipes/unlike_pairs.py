@@ -3,10 +3,11 @@
     python recipes/unlike_pairs.py --data DIR --out unlike
     python recipes/compare_enhancers.py --pairs unlike --by kind --systems noisy base small
 
-DIR and --sources are as for recipes/enhancement.py: talkers and noises are those that its training holds out. Kinds:
+DIR and --sources are as for recipes/enhancement.py, and as they were there: talkers and noises are those that its
+training held out. Kinds:
 
     rooms      one of the measured rooms, whatever is below a folder `measured`, and a noise
-    babble     three other talkers at once
+    babble     three other talkers at once, of those that train where fewer than four are held out
     music      under speech
     telephone  300 to 3400 Hz, eight bits, and a noise before that
     high       talkers with a median pitch above 250 Hz, who are mostly children, and a noise
@@ -70,7 +71,7 @@ class Settings:
     """Pairs of each kind."""
     seconds: float = 5.0
     """The longest that a pair is, but for a transcribed one."""
-    sources: Sources = field(default_factory=lambda: Sources(validation_corpus="librispeech"))
+    sources: Sources = field(default_factory=Sources)
 
 
 def main(settings: Settings) -> None:
@@ -85,7 +86,8 @@ def main(settings: Settings) -> None:
     for kind in settings.kinds:
         talkers = maker.talkers_of(kind) if kind in CORPORA else found.talkers
         noises = [noise for noise in found.noises if (noise[0] == "music") == (kind == "music")]
-        if not talkers or not noises or (kind == "rooms" and not measured):
+        few = kind == "babble" and len(maker.crowd(talkers)) < 4
+        if not talkers or not noises or few or (kind == "rooms" and not measured):
             print(f"{settings.data} has nothing for {kind}", file=sys.stderr)
             continue
         made = islice(maker.pairs(kind, talkers, noises, measured), settings.count)
@@ -118,6 +120,11 @@ class Maker:
             return [talker for talker in talkers if transcript(talker[0]).exists()]
         return [talker for talker in talkers if kind != "high" or self.pitch(talker[0]) > HIGH]
 
+    def crowd(self, talkers: Sequence[Sequence[Path]]) -> list[Sequence[Path]]:
+        """Who may babble: these talkers, and of very few of them also those that train."""
+        trained = [talker for paths in self.split.speech.values() for talker in by_folder(paths)]
+        return [*talkers, *(trained if len(talkers) < 4 else [])]
+
     def pitch(self, path: Path) -> float:
         """Median over the louder half of the frames, Hz."""
         wave = self.library[path]
@@ -142,7 +149,8 @@ class Maker:
                 heard, clean = reverberate(clean, self.library[room], EARLY)
                 noise = f"{noise} in {room.stem}"
             elif kind == "babble":
-                others = [talkers[(i * step + k) % len(talkers)][0] for k in (1, 2, 3)]
+                crowd = self.crowd(talkers)
+                others = [crowd[(i * step % len(talkers) + k) % len(crowd)][0] for k in (1, 2, 3)]
                 waves = [np.resize(self.library[one], len(clean)) for one in others]
                 noise, other = "babble", np.sum([wave / active_level(wave) for wave in waves], 0)
             noisy = heard + at_ratio(other, heard, snr)

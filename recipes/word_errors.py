@@ -73,6 +73,10 @@ def main(settings: Settings) -> None:
     }
     if len(folders) == 1:
         raise ValueError(f"{settings.out} has no system's recordings of {inside}; compare_enhancers.py makes them")
+    files = [folder / f"{utt}.wav" for folder in folders.values() for utt in said]
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        raise ValueError(f"{len(missing)} recordings are missing, the first: {missing[0]}")
     recogniser, rows = Recogniser(), ["| system | word error rate | 95 % |", "|---" * 3 + "|"]
     lengths = [len(text) for text in said.values()]
     for name, folder in folders.items():

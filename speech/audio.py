@@ -123,8 +123,8 @@ def writing(path: str, source: Format) -> Iterator[Writer]:
         form = format_like(source, ".wav")
         if form.subtype not in CODES.values():
             form = Format(form.sample_rate, form.channels, "WAV", "PCM_16", form.samples)
-        writer = PipeWriter(sys.stdout.buffer if path == "-" else open(path, "wb"), form)
         try:
+            writer = PipeWriter(sys.stdout.buffer if path == "-" else open(path, "wb"), form)
             yield writer
             writer.close()
         except OSError as error:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    description = "Removes noise from recordings of speech. Sample rate, channels, length and format are kept."
+    description = "Removes noise from recordings of speech. Sample rate, channels and length are kept."
     parser = Parser("enhance", description, EXAMPLES)
     add = parser.add_argument
     add(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -23,8 +24,9 @@ from torch.utils.data import Dataset
 from .plan import AUDIO
 
 
-def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> list[Path]:
-    """Every recording below the folders, sorted, but for names that contain a part in `exclude`; ValueError if none."""
+def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = (), required: bool = True) -> list[Path]:
+    """Every recording below the folders, sorted, but for names that contain a part in `exclude`; ValueError if none and
+    one is required."""
     folders = list(folders)
     found = sorted(
         path
@@ -32,10 +34,19 @@ def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = ()) -> lis
         for path in folder.rglob("*")
         if path.suffix.lower() in AUDIO and not any(part in path.name for part in exclude)
     )
-    if not found:
+    if not found and required:
         where = ", ".join(map(str, folders)) or "no folder"
         raise ValueError(f"no recordings ({', '.join(AUDIO)}) below {where}")
     return found
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """A recording that libsndfile cannot read is a ValueError with its name, like all else that the user can mend."""
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        raise ValueError(str(error)) from error
 
 
 class Library:
@@ -48,7 +59,8 @@ class Library:
     def __getitem__(self, path: Path) -> np.ndarray:
         """float32 (samples,)"""
         if path not in self.kept:
-            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            with readable():
+                samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
             mono = samples.mean(1)
             if rate != self.sample_rate:
                 mono = soxr.resample(mono, rate, self.sample_rate)
@@ -79,6 +91,10 @@ class MixConfig:
     codec: float = 0.06
     clipping: float = 0.05
     level: tuple[float, float] = (-45.0, -15.0)  # dBFS of the mixture
+
+    def __post_init__(self) -> None:
+        if not self.seconds * self.sample_rate >= 1:
+            raise ValueError(f"mixtures of {self.seconds} s at {self.sample_rate} Hz hold nothing")
 
 
 class Mixtures(Dataset):
@@ -228,7 +244,8 @@ def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
 
 def chances(corpora: Mapping[str, Sequence[Path]], emphasis: Mapping[str, float]) -> np.ndarray:
     """Chance of each corpus: the root of its seconds, times the emphasis on it, normalised."""
-    seconds = [sum(soundfile.info(path).duration for path in paths) for paths in corpora.values()]
+    with readable():
+        seconds = [sum(soundfile.info(path).duration for path in paths) for paths in corpora.values()]
     chance = np.sqrt(seconds) * [emphasis.get(name, 1.0) for name in corpora]
     return chance / chance.sum()
 

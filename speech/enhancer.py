@@ -41,11 +41,12 @@ class Enhancer:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path = "base", device: str | torch.device = "cpu") -> Enhancer:
-        """A bundled model (base, small), a .safetensors file, a folder of `save_pretrained`, or a hub id owner/name."""
+        """A bundled model (base, small), a .safetensors file, a folder of `save_pretrained` or of a training, or a hub
+        id owner/name."""
         try:
             path = find_weights(name_or_path, "seqgan.speech")
         except ValueError:
-            if not is_hub_id(name_or_path):
+            if Path(name_or_path).exists() or not is_hub_id(name_or_path):
                 raise
             path = fetch(str(name_or_path))
         check_settings(path)

@@ -82,7 +82,7 @@ def split_sources(data: Path, sources: Sources) -> Split:
         find_corpora([data / name for name in names], sources.exclude) for names in (sources.speech, sources.noise)
     )
     rooms = [data / name for name in sources.rooms if (data / name).is_dir()]
-    rooms = find_recordings(rooms, sources.exclude) if rooms else []
+    rooms = find_recordings(rooms, sources.exclude, required=False)
     for name in sources.emphasis:
         if name not in speech:
             raise ValueError(f"no corpus {name} to emphasise among {', '.join(speech)}")
@@ -92,6 +92,8 @@ def split_sources(data: Path, sources: Sources) -> Split:
     talkers = hold_out_talkers([path for name in chosen for path in speech[name]], sources.validation_talkers)
     held = {path for talker in talkers for path in talker}
     speech = {name: [path for path in paths if path not in held] for name, paths in speech.items()}
+    if not any(speech.values()):
+        raise ValueError(f"{data}: too little speech to hold some out for validation: nothing is left to train on")
     noises = []
     for kind, paths in noise.items():
         noise[kind], others = hold_out(paths)
@@ -152,9 +154,12 @@ def mix_validation(
 
 
 def match_pairs(clean: Path, noisy: Path) -> list[tuple[Path, Path]]:
-    """(clean, noisy) files that share a name; ValueError where there is none, or where one lacks its other half."""
-    left = {path.stem: path for path in find_recordings([clean])}
-    right = {path.stem: path for path in find_recordings([noisy])}
+    """(clean, noisy) files that share a path below the two folders, but for its ending; ValueError where there is none,
+    or where one lacks its other half."""
+    left, right = (
+        {path.relative_to(folder).with_suffix("").as_posix(): path for path in find_recordings([folder])}
+        for folder in (clean, noisy)
+    )
     lonely = sorted(left.keys() ^ right.keys())
     if lonely:
         raise ValueError(f"{len(lonely)} files have no partner between {clean} and {noisy}, the first: {lonely[0]}")
@@ -170,16 +175,25 @@ def _pair_folders(data: Path) -> tuple[Path, Path] | None:
 
 
 def _recorded(clean: Path, noisy: Path, mix: MixConfig, seed: int) -> tuple[Pairs, list[ValidationPair]]:
-    """Holds out the last two talkers (names up to the first _), as is usual for VoiceBank-DEMAND, or a tenth."""
+    """Holds out the last two talkers, as is usual for VoiceBank-DEMAND, or a tenth of the pairs. A talker is a folder,
+    or the files whose names are the same up to the first _."""
+
+    def talker(pair: tuple[Path, Path]) -> str:
+        below = pair[0].relative_to(clean)
+        return below.parent.as_posix() if len(below.parts) > 1 else below.stem.split("_")[0]
+
     pairs = match_pairs(clean, noisy)
     if len(pairs) < 2:
         raise ValueError(f"{clean} has one pair only: none can be held out for validation")
-    talkers = sorted({path.stem.split("_")[0] for path, _ in pairs})
+    talkers = sorted({talker(pair) for pair in pairs})
     last = set(talkers[-2:]) if 3 < len(talkers) < len(pairs) else set()
-    held = [pair for pair in pairs if pair[0].stem.split("_")[0] in last] or pairs[::10]
+    held = [pair for pair in pairs if talker(pair) in last] or pairs[::10]
     training = [pair for pair in pairs if pair not in set(held)]
     library, chosen = Library(mix.sample_rate), held[:: -(-len(held) // 50)]
-    validation = [ValidationPair(left.stem, library[right], library[left], clean.name) for left, right in chosen]
+    validation = []
+    for left, right in chosen:
+        name = "_".join(left.relative_to(clean).with_suffix("").parts)
+        validation.append(ValidationPair(name, library[right], library[left], clean.name))
     return Pairs(training, mix.seconds, mix.sample_rate, seed), validation
 
 

@@ -97,7 +97,7 @@ def test_every_method_learns(name, tmp_path):
     for optimizer in optimizers:
         optimizer.param_groups[0]["lr"] = 1e-3
     before = distance(generator)
-    steps = 300 if name == "dragan" else 60  # a flat discriminator and one move a step
+    steps = 300 if name in ("dragan", "f-gan-alpha") else 60  # a flat discriminator, or flat outputs
     fit(phases(generator, discriminator, optimizers, method), Stream(Shuffled(halves()), 32), steps, tmp_path)
     after = distance(generator)
     assert after < 0.5 * before, (before, after)

@@ -33,6 +33,9 @@ def load_not_a_number(threads):
 
 def load_absent(threads):
     raise ImportError("pip install absent")
+
+def load_silence(threads):
+    return lambda wave: 0 * wave
 """
 
 
@@ -150,6 +153,14 @@ def test_systems_are_measured_and_cached(pairs: Path, tmp_path: Path) -> None:
     opinions.write_text("".join(json.dumps(record) + "\n" for record in records))
     assert compare(*common[:6], "--dnsmos", 0, "--systems", "identity").returncode == 0
     assert read_table(out)["half", "all", ""]["dnsmos_ovrl"] in ("", "nan")
+
+    # Silence has an SI-SDR of minus infinity; adapters that cannot be read concern their own systems alone.
+    silent = compare(*common[:6], "--dnsmos", 0, "--systems", "silence", "--against", "noisy")
+    assert silent.returncode == 0, silent.stderr
+    assert "silence: SI-SDR dB is infinite for 3 of 3 recordings" in silent.stdout
+    adapters.write_text("import no_such_package\n" + ADAPTERS)
+    apart = compare(*common[:2], "--out", tmp_path / "apart", *common[4:6], "--dnsmos", 0, "--systems", "noisy", "half")
+    assert apart.returncode == 0 and "half is skipped: No module named" in apart.stdout and "| noisy |" in apart.stdout
 
 
 def test_a_page_has_what_is_loud_bright_and_silence_dark(pairs: Path, tmp_path: Path) -> None:

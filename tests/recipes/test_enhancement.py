@@ -35,8 +35,17 @@ def test_trains_goes_on_and_starts_from_its_weights(recordings, tmp_path):
         *("--data", recordings, "--run", tmp_path / "second", "--model", "small", "--adversary", "none", "--steps", 1),
         *("--init", run / "best.safetensors", "--learning-rate", 0),
     )
-    assert again.returncode == 0, again.stderr
+    assert again.returncode == 0 and "before any step: pesq" in again.stderr, again.stderr
+    assert json.loads((tmp_path / "second" / "best.json").read_text())["step"] in (0, 1)
     assert "discriminator" not in (tmp_path / "second" / "metrics.jsonl").read_text()
+
+    for checkpoint in (tmp_path / "second" / "checkpoints").iterdir():
+        checkpoint.unlink()  # another training in the same folder does not take the best weights for its own
+    (tmp_path / "second" / "best.json").write_text('{"choice": 99}')
+    anew = train("--data", recordings, "--run", tmp_path / "second", "--adversary", "none", "--steps", 1)
+    assert anew.returncode == 0, anew.stderr
+    assert not MaskGenerator.load(tmp_path / "second" / "best.safetensors").config.causal
+    assert (tmp_path / "second" / "earlier.best.safetensors").exists()
 
     third = train(
         *("--data", recordings, "--run", tmp_path / "third", "--model", "small", "--adversary", "wave", "--steps", 1),
@@ -49,8 +58,13 @@ def test_trains_goes_on_and_starts_from_its_weights(recordings, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, told",
-    [(("--data", "nowhere"), "nowhere"), (("--init", "huge"), "huge")],
-    ids=["no data", "no such weights"],
+    [
+        (("--data", "nowhere"), "nowhere"),
+        (("--init", "huge"), "huge"),
+        (("--init", "small", "--hidden", "64"), "without hidden"),
+        (("--batch", "0"), "1 item or more"),
+    ],
+    ids=["no data", "no such weights", "two networks", "no batch"],
 )
 def test_what_is_wrong_is_told_in_one_line(recordings, tmp_path, arguments, told):
     result = train("--data", recordings, "--run", tmp_path / "run", *arguments)

@@ -51,6 +51,9 @@ def test_every_kind_is_what_it_says(pairs):
         noise = pair["noisy"] - pair["clean"]
         snr = 20 * np.log10(active_level(pair["clean"]) / active_level(noise))
         assert snr == pytest.approx(float(pair["snr_db"]), abs=0.3)
+    babble = pairs["babble_00"]
+    noise = babble["noisy"] - babble["clean"]
+    assert abs(np.corrcoef(noise, babble["clean"])[0, 1]) < 0.5, "the talker is none of those who babble"
     telephone = np.abs(np.fft.rfft(pairs["telephone_00"]["clean"])) ** 2
     assert telephone[3600:].sum() < 1e-3 * telephone.sum()
 

@@ -1,5 +1,6 @@
 """Training and validation share no talker, no noise and no file; pairs are found where users have them."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -76,6 +77,37 @@ def test_voicebank_demand_is_found_and_its_last_two_talkers_are_held_out(tmp_pat
     training, pairs = open_sources(tmp_path, Sources(), MixConfig())
     assert {clean.stem.split("_")[0] for clean, _ in training.pairs} == {"p226", "p227"}
     assert {pair.name.split("_")[0] for pair in pairs} == {"p230", "p287"} and len(pairs) == 6
+
+
+def test_talkers_in_folders_are_told_apart(tmp_path):
+    names = [f"s{talker}/{i:03}" for talker in range(5) for i in range(2)]
+    for name in names:
+        write_pairs(tmp_path / "parts" / name, "clean", "noisy", ["x"])
+        for half in ("clean", "noisy"):
+            (tmp_path / half / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "parts" / name / half / "x.wav").rename(tmp_path / half / f"{name}.wav")
+    training, pairs = open_sources(tmp_path, Sources(), MixConfig())
+    assert [f"{clean.parent.name}/{clean.stem}" for clean, _ in training.pairs] == names[:6]
+    assert [pair.name for pair in pairs] == [name.replace("/", "_") for name in names[6:]]
+
+
+def test_what_cannot_be_read_or_held_out(recordings, tmp_path):
+    shutil.copytree(recordings, tmp_path / "data")
+    (tmp_path / "data" / "rir").mkdir(exist_ok=True)
+    for path in (tmp_path / "data" / "rir").iterdir():
+        path.unlink()
+    open_sources(tmp_path / "data", Sources(), MixConfig())  # rooms are optional
+    broken = next(path for path in (tmp_path / "data" / "noise").rglob("*") if path.is_file())
+    broken.write_text("no sound")
+    with pytest.raises(ValueError, match=broken.name):
+        open_sources(tmp_path / "data", Sources(), MixConfig())
+    speech = [path for path in (tmp_path / "data" / "clean").rglob("*") if path.is_file()]
+    for path in speech[1:]:
+        path.unlink()
+    with pytest.raises(ValueError, match="nothing is left to train on"):
+        open_sources(tmp_path / "data", Sources(), MixConfig())
+    with pytest.raises(ValueError, match="hold nothing"):
+        MixConfig(seconds=0)
 
 
 def test_a_file_without_its_other_half_is_named(tmp_path):
