@@ -21,5 +21,5 @@ HOMES = {
     "with_captions": ".data",
     "write_png": ".data",
 }
-__all__ = list(HOMES)  # noqa: PLE0605
+__all__ = list(HOMES)
 __getattr__, __dir__ = lazily(__name__, HOMES)

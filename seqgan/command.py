@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -48,7 +49,8 @@ def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:
         print(f"{prog}: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's kind of MemoryError
+        # torch has RuntimeErrors of its own for it, of the processor and of a GPU.
+        if isinstance(error, RuntimeError) and not re.search("can't allocate memory|out of memory", str(error)):
             raise
         print(f"{prog}: not enough memory for so much at once", file=sys.stderr)
         return 1
