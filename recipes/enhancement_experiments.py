@@ -55,7 +55,7 @@ CHANGES = {
     ),
     # The network.
     "causal": Change("no look-ahead", f"{NO_ADVERSARY} --causal True"),
-    "look-ahead": Change("look-ahead, for `small`, which has none", f"{NO_ADVERSARY} --causal False"),
+    "look-ahead": Change("look-ahead, for a network that has none", f"{NO_ADVERSARY} --causal False"),
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
     "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
     "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),

@@ -99,7 +99,7 @@ class GeneratorConfig:
 
 
 BASE = GeneratorConfig()
-SMALL = GeneratorConfig(channels=(16, 24, 32, 16), hidden=160, causal=True)
+SMALL = GeneratorConfig(channels=(16, 32, 48, 64), paths=2, path_hidden=128, layers=0, causal=True)
 
 
 class TimeFrequencyConv(nn.Module):
