@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqgan.recipe import every_and_last, open_run, warm_up_and_cosine
+from seqgan.recipe import every_and_last, open_run, prepare_torch, warm_up_and_cosine
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,8 @@ def test_rates_rise_stay_and_fall():
     assert factor(75) == pytest.approx(0.01 + 0.99 * 0.5) and factor(100) == pytest.approx(0.01)
     flat = warm_up_and_cosine(100, 0, 0.0)
     assert {flat(step) for step in range(100)} == {1.0}
+
+
+def test_no_threads():
+    with pytest.raises(ValueError, match="1 or more, not 0"):
+        prepare_torch(0)
