@@ -159,13 +159,11 @@ def main(settings: Settings) -> None:
             draw_captions(folder / "captions.png", generator, material.captions)
     write_json(folder / "scores.json", scores)
     shares = {f"validation/{name}": name for name in scores if name not in ("frechet", "kernel", "density")}
-    mismatched = {"discriminator/condition": "D, mismatched"}, {"discriminator/mismatched": "D(mismatched)"}
-    draw_run(folder, {
-        "losses": GAME["losses"] | mismatched[0],
-        "scores": GAME["scores"] | mismatched[1],
-        "lengths of the gradients": GAME["lengths of the gradients"],
-        "validation": shares,
-    })  # fmt: skip
+    mismatched = {
+        "losses": GAME["losses"] | {"discriminator/condition": "D, mismatched"},
+        "scores": GAME["scores"] | {"discriminator/mismatched": "D(mismatched)"},
+    }
+    draw_run(folder, GAME | mismatched | {"validation": shares})
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
@@ -192,11 +190,12 @@ def captioned(settings: Settings, size: int) -> Material:
     images = with_captions(read_images(Path(settings.data), size), read_captions(settings.captions))
     table = read_table(settings.captions)
     rows = [table.get(name) or table.get(Path(name).name, {}) for name in images.names]
-    held = [i for i, row in enumerate(rows) if row.get("split") == "test"]
-    if not held:
-        held = list(range(0, len(images), max(10, len(images) // 100)))
-        print(f"no picture is of the split test: {len(held)} of {len(images)} are held out", flush=True)
-    taught = [i for i, row in enumerate(rows) if row.get("split", "train") == "train" and i not in set(held)]
+    splits = [row.get("split", "train") for row in rows]
+    if "test" not in splits:
+        for i in range(0, len(images), max(10, len(images) // 100)):
+            splits[i] = "test"
+        print(f"no picture is of the split test: {splits.count('test')} of {len(images)} are held out", flush=True)
+    held, taught = ([i for i, split in enumerate(splits) if split == kind] for kind in ("test", "train"))
     training = images.select(taught)
     words = build_words(training.captions, settings.least)
     if not words:
