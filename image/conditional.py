@@ -2,7 +2,8 @@
 et al. 2017; the projection of Miyato and Koyama 2018, "cGANs with projection discriminator"), or of a caption (Reed et
 al. 2016, "Generative adversarial text to image synthesis", with its mismatched pairs).
 
-A condition is a label (batch,), or of a caption the share of every known word in it (batch, words).
+A condition is a label (batch,), or of a caption the share of every known word in it (batch, words); of tags, each is a
+word ("blue hair").
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from typing import Literal, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import NonSaturating
+from seqgan.stream import shuffled
 from seqgan.training import Phase, Turn
 
 from . import networks
 from .augmentation import augment
+from .data import Images, to_range
 from .gan import draw
 from .networks import NetworkConfig, Norm
 
@@ -44,6 +48,7 @@ class ConditionalConfig:
     condition: int = 128  # numbers that a label or a caption becomes
     judge: Judge = "projection"  # how the discriminator hears of the condition
     discriminator_norm: Norm = "batch"
+    tags: bool = False  # whether captions are tags with commas between them, and each of the words is a tag
 
     def __post_init__(self) -> None:
         if (self.classes > 0) == bool(self.words):
@@ -225,26 +230,44 @@ def variation(one: Tensor, other: Tensor, z: Tensor, other_z: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------------------------------- captions
 
 
-def split_words(caption: str) -> list[str]:
-    """Lower case; letters and digits, also of other scripts."""
+def split_words(caption: str, tags: bool = False) -> list[str]:
+    """Lower case; letters and digits, also of other scripts. Of tags, all up to a comma is one: `blue hair`."""
+    if tags:
+        found = (" ".join(split_words(tag)) for tag in caption.split(","))
+        return [tag for tag in found if tag]
     return re.findall(r"[^\W_]+", caption.lower())
 
 
-def build_words(captions: Iterable[str], least: int = 2) -> tuple[str, ...]:
-    """The words that occur so often at least, the most frequent first."""
-    counts = Counter(word for caption in captions for word in split_words(caption))
+def build_words(captions: Iterable[str], least: int = 2, tags: bool = False) -> tuple[str, ...]:
+    """The words, or tags, that occur so often at least, the most frequent first."""
+    counts = Counter(word for caption in captions for word in split_words(caption, tags))
     return tuple(word for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= least)
 
 
-def encode(captions: Sequence[str], words: Sequence[str]) -> Tensor:
+def encode(captions: Sequence[str], words: Sequence[str], tags: bool = False) -> Tensor:
     """(captions, words): of each known word its share of the caption's known ones; all 0 where none is known."""
     places = {word: i for i, word in enumerate(words)}
     found = torch.zeros(len(captions), len(words))
     for row, caption in zip(found, captions, strict=True):
-        known = [places[word] for word in split_words(caption) if word in places]
+        known = [places[word] for word in split_words(caption, tags) if word in places]
         for place in known:
             row[place] += 1 / len(known)
     return found
+
+
+class Captioned(Dataset):
+    """Images in an order of its own in each epoch: {"image": (channel, height, width) within -1 and 1, "label":
+    (words,)}. Where a picture has several captions, they take turns from epoch to epoch."""
+
+    def __init__(self, images: Images, words: Sequence[str], tags: bool = False, seed: int = 0):
+        self.images, self.seed = images, seed
+        every = encode([text for own in images.captions for text in own.texts], words, tags)
+        self.labels = every.split([len(own.texts) for own in images.captions])
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        epoch, item = shuffled(index, len(self.images), self.seed)
+        label = self.labels[item][epoch % len(self.labels[item])]
+        return {"image": to_range(self.images.pixels[item]), "label": label}
 
 
 class Drawer:
@@ -284,8 +307,9 @@ class TextToImage(Drawer):
             raise ValueError("this generator draws labels, not captions")
 
     def unknown(self, caption: str) -> list[str]:
-        """The words of a caption that the model has never seen and does not heed."""
-        return [word for word in dict.fromkeys(split_words(caption)) if word not in self.generator.config.words]
+        """The words, or tags, of a caption that the model has never seen and does not heed."""
+        config = self.generator.config
+        return [word for word in dict.fromkeys(split_words(caption, config.tags)) if word not in config.words]
 
     def __call__(self, caption: str, count: int = 1, seed: int | None = None) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for an empty caption
@@ -294,7 +318,8 @@ class TextToImage(Drawer):
             raise ValueError(f"a caption has words, not {caption!r}")
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
-        condition = encode([caption], self.generator.config.words).expand(count, -1)
+        config = self.generator.config
+        condition = encode([caption], config.words, config.tags).expand(count, -1)
         return draw(self.generator, count, seed, condition).cpu()
 
 

@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 from seqgan.stream import shuffled
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SPLITS = ("train", "valid", "test")
 IDX_BYTES = 8  # the only element type of MNIST and its relatives: unsigned bytes
 Note = Callable[[str], None]
 
@@ -34,13 +35,24 @@ def tell(message: str) -> None:
 
 
 @dataclass(frozen=True)
+class Captions:
+    """What a file of captions says of one picture. split: one of SPLITS; category: "" where it has none; tags: whether
+    each text is tags with commas between them."""
+
+    texts: tuple[str, ...]
+    split: str = "train"
+    category: str = ""
+    tags: bool = False
+
+
+@dataclass(frozen=True)
 class Images:
     """pixels: (number, channel, height, width), uint8; labels: (number,), int64; names, captions: as many, or none."""
 
     pixels: Tensor
     labels: Tensor | None = None
     names: tuple[str, ...] = ()
-    captions: tuple[str, ...] = ()
+    captions: tuple[Captions, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -153,7 +165,11 @@ def _files(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             if file.suffix.lower() in SUFFIXES and file.is_file():
                 yield str(file.relative_to(path)), file.read_bytes
     elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        try:
+            archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # whichever byte is wrong
+            raise ValueError(f"{path} is a damaged zip archive: {error}") from error
+        with archive:
             for name in sorted(archive.namelist()):
                 if name.lower().endswith(SUFFIXES):
                     yield name, lambda name=name: archive.read(name)
@@ -232,44 +248,60 @@ def read_digits() -> Images:
     return Images(pixels[:, None], torch.from_numpy(digits.target).long())
 
 
-def read_captions(path: str | Path) -> dict[str, str]:
-    """File name, or path below the pictures' folder, -> caption.
+def read_captions(path: str | Path) -> dict[str, Captions]:
+    """File name, or path below the pictures' folder, -> its captions.
 
-    A tab-separated table with the columns `file` and `caption`, or a tag file as of anime heads, whose lines are
-    `id,tag1:#post<tab>tag2:#post...`: the file is then `id.jpg`, the caption the tags without their counts, `tag1,
-    tag2`. ValueError, with the line, for a row that is neither, or of a file that had one already.
+    A tab-separated table with the columns `file` and `caption` and perhaps `split` and `category`, or a tag file as of
+    anime heads, whose lines are `id,tag1:#post<tab>tag2:#post...`: the file is then `id.jpg`, the caption the tags
+    without their counts, `tag1, tag2`. A picture may have several rows; what is said twice counts once. ValueError,
+    with the line, for a row that is neither, of a split that there is not, or at odds with an earlier one.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not in UTF-8: {error}") from error
-    first = text.split("\n", 1)[0].rstrip("\r").split("\t")
-    captions: dict[str, str] = {}
-    if "file" in first and "caption" in first:
-        reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
-        for row in reader:  # which leaves out empty lines
-            if not row["file"] or row["caption"] is None:
-                raise ValueError(f"{path}, line {reader.line_num}: no file and caption")
-            if row["file"] in captions:
-                raise ValueError(f"{path}, line {reader.line_num}: {row['file']} has a caption already")
-            captions[row["file"]] = row["caption"]
-        return captions
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        match = re.fullmatch(r"(\d+),(.*)", line)
-        if match is None:
-            raise ValueError(f"{path}, line {number}: neither a table of file and caption nor `id,tag:#post<tab>...`")
-        if f"{match[1]}.jpg" in captions:
-            raise ValueError(f"{path}, line {number}: {match[1]} has its tags already")
-        tags = [tag.rsplit(":", 1)[0].strip() for tag in match[2].split("\t")]
-        captions[f"{match[1]}.jpg"] = ", ".join(tag for tag in tags if tag)
+    first = content.split("\n", 1)[0].split("\t")
+    rows = _table_rows if "file" in first and "caption" in first else _tag_rows
+    captions: dict[str, Captions] = {}
+    for where, file, row in rows(path, content):
+        before = captions.get(file, row)
+        if (row.split, row.category) != (before.split, before.category):
+            raise ValueError(f"{where}: {file} has another split or category in a row before")
+        captions[file] = replace(row, texts=tuple(dict.fromkeys(before.texts + row.texts)))
     return captions
 
 
-def with_captions(images: Images, captions: dict[str, str], note: Note = tell) -> Images:
-    """Those of the images that have a caption, by their path or else by their file's name, with it; ValueError where
+def _table_rows(path: Path, content: str) -> Iterator[tuple[str, str, Captions]]:
+    """Of every row: where it is, the file, and what it says of it."""
+    table = csv.DictReader(io.StringIO(content), delimiter="\t", quoting=csv.QUOTE_NONE)
+    try:
+        for row in table:  # which leaves out empty lines
+            where = f"{path}, line {table.reader.line_num}"
+            if not row["file"] or row["caption"] is None:
+                raise ValueError(f"{where}: no file and caption")
+            split, category = row.get("split", "train") or "", row.get("category") or ""
+            if split not in SPLITS:
+                raise ValueError(f"{where}: a split is train, valid or test, not {split!r}")
+            yield where, row["file"], Captions((row["caption"],), split, category)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {table.reader.line_num}: {error}") from error
+
+
+def _tag_rows(path: Path, content: str) -> Iterator[tuple[str, str, Captions]]:
+    """The same, of a tag file."""
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        where, match = f"{path}, line {number}", re.fullmatch(r"(\d+),(.*)", line)
+        if match is None:
+            raise ValueError(f"{where}: neither a table of file and caption nor `id,tag:#post<tab>...`")
+        tags = [tag.rsplit(":", 1)[0].strip() for tag in match[2].split("\t")]
+        yield where, f"{match[1]}.jpg", Captions((", ".join(tag for tag in tags if tag),), tags=True)
+
+
+def with_captions(images: Images, captions: dict[str, Captions], note: Note = tell) -> Images:
+    """Those of the images that have captions, by their path or else by their file's name, with them; ValueError where
     none has. What has no picture, or no caption, is counted and told."""
     keys = [name if name in captions else Path(name).name for name in images.names]
     index = [i for i, key in enumerate(keys) if key in captions]
@@ -277,7 +309,7 @@ def with_captions(images: Images, captions: dict[str, str], note: Note = tell) -
         raise ValueError("no picture has a caption: the names in the caption file are not those of the pictures")
     if len(index) < len(images):
         note(f"{len(images) - len(index)} pictures have no caption and are left out")
-    unused = len(captions.keys() - set(keys))
+    unused = sum(len(captions[key].texts) for key in captions.keys() - set(keys))
     if unused:
         note(f"{unused} captions have no picture")
     return replace(images.select(index), captions=tuple(captions[keys[i]] for i in index))

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from accelerate.utils import reduce
 from torch import Tensor, nn
 
-from seqgan.checkpoint import SavedModel
+from seqgan.checkpoint import SavedModel, save_weights
 from seqgan.objectives import BoundaryEquilibrium, EnergyBased, mean, pulling_away
 from seqgan.training import Phase, Turn
 
+from .data import to_bytes
 from .gan import fakes_of
 from .networks import SMALLEST, Discriminator, NetworkConfig
 
@@ -140,10 +142,11 @@ def boundary_equilibrium(
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
         real, fake = autoencoder(turn.batch["image"]), autoencoder(fakes(turn).detach())
-        errors["real"] = mean(real).detach()
+        errors["real"], of_fakes = mean(real).detach(), mean(fake).detach()
         turn.log("real", errors["real"])
+        turn.log("fake", of_fakes)
         turn.log("k", equilibrium.k)
-        turn.log("convergence", equilibrium.convergence(errors["real"], mean(fake).detach()))
+        turn.log("convergence", equilibrium.convergence(errors["real"], of_fakes))
         return {"game": equilibrium.discriminator(real, fake)}
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
@@ -214,6 +217,10 @@ class Climber:
         image = self.climb(discriminator, image, steps, generator=generator)
         self.images[places] = image.cpu()
         return image
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the pictures as bytes to a safetensors file: `load_weights(path)["images"]` has them again."""
+        return save_weights(path, {"images": to_bytes(self.images)})
 
     def state_dict(self) -> dict[str, Any]:
         return {"images": self.images}

@@ -1,6 +1,7 @@
 """The adversarial game on pictures, one class for every objective: GAN (Goodfellow et al. 2014) with DCGAN's networks
 (Radford et al. 2016), LSGAN (Mao et al. 2017), WGAN (Arjovsky et al. 2017), WGAN-GP (Gulrajani et al. 2017),
-loss-sensitive GAN (Qi 2017), f-GAN (Nowozin et al. 2016) and others. A method is a line of `METHODS`.
+loss-sensitive GAN (Qi 2017), f-GAN (Nowozin et al. 2016), SN-GAN (Miyato et al. 2018) and others. A method is a line of
+`METHODS`.
 
 The file to copy for a new system: networks are in `networks.py`, the two moves in `phases`, a trained model is `GAN`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +31,19 @@ from seqgan.objectives import (
     Wasserstein,
     sample_distance,
 )
-from seqgan.penalties import clip_weights, dragan_penalty, exchange, gradient_penalty, instance_noise, r1_penalty
+from seqgan.penalties import (
+    clip_weights,
+    dragan_penalty,
+    exchange,
+    gradient_penalty,
+    instance_noise,
+    r1_penalty,
+    spectral_norm,
+)
 from seqgan.training import Phase, Turn
 
 from .data import to_bytes
-from .networks import Discriminator, Generator
+from .networks import Discriminator, Generator, Norm
 
 
 @dataclass(frozen=True)
@@ -44,15 +54,19 @@ class Method:
     penalty: Literal["gradient", "one-sided", "dragan", "r1"] | None = None
     weight: float = 10.0  # of the penalty
     clip: float | None = None  # bound of the discriminator's weights
+    spectral: bool = False  # spectral norm of the discriminator's layers
     critic_steps: int = 1
     optimizer: Literal["adam", "rmsprop"] = "adam"
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
 
     @property
-    def by_sample(self) -> bool:
-        """Whether the discriminator must look at each sample by itself, so that batch normalisation is out of place."""
-        return self.penalty is not None
+    def discriminator_norm(self) -> Norm:
+        """Under a penalty the discriminator must look at each sample by itself; any normalisation undoes the spectral
+        norm."""
+        if self.spectral:
+            return "none"
+        return "layer" if self.penalty is not None else "batch"
 
     def optimizers(self, *players: torch.nn.Module) -> list[torch.optim.Optimizer]:
         if self.optimizer == "rmsprop":
@@ -69,6 +83,7 @@ METHODS: dict[str, Method] = {
     "wgan-lp": Method(Wasserstein(), "one-sided", critic_steps=5, learning_rate=1e-4, betas=(0.0, 0.9)),
     "loss-sensitive": Method(LossSensitive()),
     "hinge": Method(Hinge()),
+    "sn-gan": Method(Hinge(), spectral=True, critic_steps=5, betas=(0.0, 0.9)),
     "relativistic-average": Method(RelativisticAverage()),
     "dragan": Method(NonSaturating(), "dragan", learning_rate=1e-4, betas=(0.5, 0.9)),
     "gan-r1": Method(NonSaturating(), "r1", learning_rate=1e-4, betas=(0.0, 0.99)),
@@ -90,8 +105,12 @@ def phases(
 
     A batch has "image" (batch, channel, height, width), within -1 and 1. pack: so many pictures are judged together, as
     channels of one (see `packed`). noise: standard deviation, by the step, of what is laid over all pictures that the
-    discriminator sees; wrong: share of its pictures with the wrong label (`seqgan.penalties`).
+    discriminator sees; wrong: share of its pictures with the wrong label (`seqgan.penalties`), of which neither the
+    penalty nor the record hears. Spectral norm, where the method has it, is put on the discriminator here.
     """
+    exchange(torch.empty(0), torch.empty(0), wrong)  # raises where there is no such share
+    if method.spectral:
+        spectral_norm(discriminator)
     objective, fakes = method.objective, fakes_of(generator)
     penalty = {
         None: None,
@@ -105,10 +124,11 @@ def phases(
         return instance_noise(packed(image, pack), noise(turn.step), turn.generator)
 
     def discriminator_loss(turn: Turn) -> dict[str, Tensor]:
-        real, fake = exchange(seen(turn, turn.batch["image"]), seen(turn, fakes(turn).detach()), wrong, turn.generator)
+        real, fake = seen(turn, turn.batch["image"]), seen(turn, fakes(turn).detach())
         scores = discriminator(real), discriminator(fake)
         turn.log("real", scores[0].mean())
         turn.log("fake", scores[1].mean())
+        scores = exchange(*scores, wrong, turn.generator)
         if isinstance(objective, LossSensitive):
             terms = {"game": objective.discriminator(*scores, sample_distance(real, fake))}
         else:
@@ -134,6 +154,14 @@ def phases(
         ),
         Phase("generator", [generator], optimizers[0], generator_loss),
     ]
+
+
+def without_spectral_norm(discriminator: Discriminator) -> Discriminator:
+    """A copy that scores the same and is saved and loaded as any other: its weights are the divided ones. In training
+    mode to look at them is to move their estimate."""
+    copy = Discriminator(discriminator.config)
+    copy.load_state_dict({name: attrgetter(name)(discriminator) for name in copy.state_dict()})
+    return copy.eval()
 
 
 def fakes_of(generator: Any) -> Callable[[Turn], Tensor]:

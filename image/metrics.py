@@ -26,7 +26,7 @@ Features = Callable[[Tensor], Tensor]  # image (batch, channel, height, width), 
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    size: int = 32  # height and width of the pictures, a power of 2
+    size: int = 32  # height and width of the pictures, 8 or more; halved, and rounded down, to 4 at most
     channels: int = 1
     classes: int = 10
     width: int = 32  # channels of the first layer; they double where the picture is halved
@@ -95,7 +95,8 @@ def in_parts(network: Features, pixels: Tensor, rows: int = 256) -> Tensor:
 
 def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
     """Distances and coverage of generated pictures against as many real ones, both (number, channel, height, width),
-    uint8. Lower distances are better, and for the rest 1 is best: see `seqgan.coverage`."""
+    uint8. Lower distances are better, and for the rest 1 is best: see `seqgan.coverage`. Density and coverage are by 3
+    neighbours, as precision and recall are; Naeem et al. 2020 take 5, which gives other numbers."""
     left, right = in_parts(features, real), in_parts(features, fake)
     found = precision_recall(left, right)
     return {
@@ -111,6 +112,8 @@ def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
 def psnr(target: Tensor, picture: Tensor) -> Tensor:
     """Peak signal-to-noise ratio, dB: of each pair of pictures (number, channel, height, width), uint8, a number; of
     equal ones infinity."""
+    if target.shape != picture.shape:
+        raise ValueError(f"pictures are compared in pairs, not {tuple(target.shape)} with {tuple(picture.shape)}")
     error = (target.float() - picture.float()).square().flatten(1).mean(1)
     return 10 * torch.log10(255**2 / error)
 

@@ -79,7 +79,7 @@ def by_hand(settings: Settings, image: torch.Tensor) -> Callable[[], None]:
         loss.backward()
         optimizers[1].step()
         optimizers[0].zero_grad()
-        discriminator.requires_grad_(False)  # most loops by hand forget this, and take a seventh longer
+        discriminator.requires_grad_(False)  # most loops by hand forget this, and take a sixth to a fifth longer
         F.softplus(-discriminator(fake)).mean().backward()
         discriminator.requires_grad_(True)
         optimizers[0].step()

@@ -58,8 +58,9 @@ class Settings:
     """A Python file with functions load_NAME(threads)."""
     python: Path = Path(sys.executable)
     """The interpreter for the adapters' systems, where their packages are installed; it needs numpy and soundfile."""
-    by: tuple[str, ...] = ("snr_db", "noise")
-    """Columns of manifest.tsv to break the scores down by; of a value like rain/heavy only rain counts."""
+    by: tuple[str, ...] | None = None
+    """Columns of manifest.tsv to break the scores down by, by default snr_db and noise where they are there; of a value
+    like rain/heavy only rain counts."""
     against: str | None = None
     """Also tabulate how the others differ from this system on the same recordings, with the standard error."""
     dnsmos: int = 1
@@ -83,8 +84,13 @@ class Pair:
 def main(settings: Settings) -> int:
     os.environ.update(ONE_THREAD)
     _require_metrics(settings.dnsmos > 0)
+    if settings.workers < 1:
+        raise ValueError(f"--workers are 1 or more, not {settings.workers}")
     sets = {name: find_pairs(name, folder, settings.out) for name, folder in _named(settings.pairs).items()}
     pairs = [pair for inside in sets.values() for pair in inside]
+    unknown = [name for name in settings.by or () if not any(name in pair.traits for pair in pairs)]
+    if unknown:
+        raise ValueError(f"--by {unknown[0]}: no manifest.tsv of these pairs has such a column")
     adapters = find_adapters(settings.adapters)
     wanted = settings.systems or ("noisy", *adapters, "base", "small")
     other = settings.against
@@ -108,7 +114,8 @@ def main(settings: Settings) -> int:
                 score(system, "opinions", opine, pairs[:: settings.dnsmos], settings.out, scorers)
     if settings.draw > 0:
         for name, inside in sets.items():
-            draw(settings.out, name, inside[:: max(1, len(inside) // settings.draw)][: settings.draw], done)
+            chosen = np.linspace(0, len(inside) - 1, min(settings.draw, len(inside))).round().astype(int)
+            draw(settings.out, name, [inside[index] for index in chosen], done)
     print(tabulate(sets, settings, notes))
     return int(not done or any("failed:" in note for note in notes))
 
@@ -144,6 +151,8 @@ def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
         lengths = [soundfile.info(path).frames for path in (clean, noisy)]
         if lengths[0] != lengths[1]:
             raise ValueError(f"{folder}: {stem} has {lengths[0]} samples in clean/ and {lengths[1]} in noisy/")
+        if not soundfile.read(clean)[0].any():
+            raise ValueError(f"{folder}: {stem} is silent in clean/: nothing can be compared with it")
         pairs.append(Pair(name, stem, clean, noisy, key, manifest.get(stem, {})))
     return pairs
 
@@ -204,6 +213,9 @@ def run(system: str, adapter: str | None, pairs: list[Pair], settings: Settings,
     """
     identity = adapter or weights(system)
     folder = home(settings.out, system)
+    others = {record["system"] for record in read_records(folder / "runs.jsonl")} - {system}
+    if others:
+        return 1, f"{folder} holds {others.pop()}; choose another --out"
     done = latest(folder / "runs.jsonl", pairs)
     todo = [pair for pair in pairs if done.get(pair, {}).get("identity") != identity]
     if not todo:
@@ -280,10 +292,10 @@ def tabulate(sets: dict[str, list[Pair]], settings: Settings, notes: list[str]) 
         if len(runs) == len(scores) == len(pairs):
             name = scores[pairs[0]]["system"]
             systems[name] = {pair: {**opinions.get(pair, {}), **scores[pair], **runs[pair]} for pair in pairs}
-    tables = []
+    tables, by = [], ("snr_db", "noise") if settings.by is None else settings.by
     for name, inside in sets.items():
         records = {system: [found[pair] for pair in inside] for system, found in systems.items()}
-        tables.append(Table(name, [pair.traits for pair in inside], records, settings.by, settings.against))
+        tables.append(Table(name, [pair.traits for pair in inside], records, by, settings.against))
     text = "\n".join([*(line for table in tables for line in table.markdown()), *notes])
     (settings.out / "table.md").write_text(text + "\n", encoding="utf-8")
     write_csv(settings.out / "table.csv", tables)

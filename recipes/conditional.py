@@ -5,31 +5,45 @@
     python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation --run runs/captions
 
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
-caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads. Where none is
-of the split test, up to a hundred pictures are held out. Interrupted anywhere, the same command goes on. The run's
-folder then holds `generator.safetensors`, `samples/`, `curves.png` and `scores.json`: the share of pictures in which a
-classifier sees the label that was asked for, and distances and coverage by its features; with captions `captions.png`,
-pictures of held-out ones, and where there are categories, the recall of the right one for held-out captions, averaged
-over the categories, what the real pictures of these captions get, and what chance gives.
+caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads, each of whose
+tags is a word. A picture may have several captions: training takes them in turn, and it is judged by the first. Where
+none is of the split test, up to a hundred pictures are held out. Interrupted anywhere, the same command goes on. The
+run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and `scores.json`: the share of pictures in
+which a classifier sees the label that was asked for, and distances and coverage by its features; with captions
+`captions.png`, pictures of held-out ones, and where there are categories, the recall of the right one for the captions
+of the split test, averaged over the categories and of each, what the real pictures of these captions get, and what
+chance gives. While it trains, this is looked at on the split valid, if there is one.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import GAME, draw_run, new_figure, save_figure
-from seqgan.image.conditional import ConditionalConfig, Discriminator, Generator, build_words, encode, phases
+from seqgan.image.conditional import (
+    Captioned,
+    ConditionalConfig,
+    Discriminator,
+    Generator,
+    build_words,
+    encode,
+    phases,
+    split_words,
+)
 from seqgan.image.data import (
+    SPLITS,
     Images,
     Shuffled,
     grid,
@@ -41,7 +55,7 @@ from seqgan.image.data import (
 )
 from seqgan.image.gan import draw
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import EMA, Stream, fit
 
 
@@ -93,172 +107,217 @@ class Settings:
     precision: Literal["no", "bf16"] = "no"
 
 
+Scores = dict[str, Any]  # numbers, and of "categories" the scores of each
+Judge = Callable[[Generator], Scores]
+
+
 @dataclass(frozen=True)
 class Material:
-    """images: to train on, labelled with their conditions; judge: of a generator; show: conditions of the samples."""
+    """data: to train on, with conditions as labels; show: conditions of the samples; train_judges: once the run's
+    folder may be written to, what scores a generator while it is trained, and what does at the end."""
 
-    images: Images
-    words: tuple[str, ...]
-    classes: int
-    judge: Callable[[Generator], dict[str, float]]
+    config: ConditionalConfig
+    data: Dataset
     show: Tensor
+    train_judges: Callable[[], tuple[Judge, Judge]]
     captions: tuple[str, ...] = ()  # held-out ones
 
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    preset, folder = PRESETS[settings.preset], settings.run
-    size = settings.size or preset.size
-    material = labelled(settings, size) if settings.captions is None else captioned(settings, size)
-    config = ConditionalConfig(
-        size,
-        material.images.pixels.shape[1],
-        settings.latent,
-        settings.width or preset.width,
-        material.classes,
-        material.words,
-        settings.condition or (128 if settings.captions else 8),
-        settings.judge,
+    chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
+    check_counts(chosen, "batch", "steps")
+    # Sizes that cannot be are refused before anything is read; of what the conditions are, the data decide.
+    plan = ConditionalConfig(
+        chosen.size,
+        latent=settings.latent,
+        width=chosen.width,
+        classes=1,
+        condition=(128 if settings.captions else 8) if settings.condition is None else settings.condition,
+        judge=settings.judge,
     )
+    material = labelled(settings, plan) if settings.captions is None else captioned(settings, plan)
     torch.manual_seed(settings.seed)
-    generator, discriminator = Generator(config), Discriminator(config)
+    generator, discriminator = Generator(material.config), Discriminator(material.config)
     optimizers = [
         torch.optim.Adam(player.parameters(), settings.learning_rate, betas=(0.5, 0.999))
         for player in (generator, discriminator)
     ]
-    steps = settings.steps or preset.steps
+    game = phases(
+        generator,
+        discriminator,
+        optimizers,
+        settings.mismatched,
+        variety=settings.variety,
+        augmented=settings.augmented,
+    )
+    average = EMA(generator, settings.ema)
+    data = Stream(material.data, chosen.batch)
+    open_run(folder, settings)
+    watch, judge = material.train_judges()
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
         pictures = draw(generator, len(material.show), 0, material.show)
-        write_png(folder / "samples" / f"step{step:06}.png", grid(pictures, 10), max(1, 64 // size))
-        return {f"validation/{name}": value for name, value in material.judge(generator).items()}
+        write_png(folder / "samples" / f"step{step:06}.png", grid(pictures, 10), max(1, 64 // chosen.size))
+        return {f"validation/{name}": value for name, value in overall(watch(generator)).items()}
 
-    average = EMA(generator, settings.ema)
     fit(
-        phases(
-            generator,
-            discriminator,
-            optimizers,
-            settings.mismatched,
-            variety=settings.variety,
-            augmented=settings.augmented,
-        ),
-        Stream(Shuffled(material.images, settings.seed), settings.batch or preset.batch),
-        steps,
+        game,
+        data,
+        chosen.steps,
         folder,
-        every=every_and_last(settings.sample_every, steps, look),
+        every=every_and_last(settings.sample_every, chosen.steps, look),
         ema=average,
         seed=settings.seed,
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
     )
     with average.applied():
-        scores = material.judge(generator.eval())
+        scores = judge(generator.eval())
         if material.captions:
             draw_captions(folder / "captions.png", generator, material.captions)
     write_json(folder / "scores.json", scores)
-    shares = {f"validation/{name}": name for name in scores if name not in ("frechet", "kernel", "density")}
+    found = overall(scores)
+    shares = {f"validation/{name}": name for name in found if name not in ("frechet", "kernel", "density")}
     mismatched = {
         "losses": GAME["losses"] | {"discriminator/condition": "D, mismatched"},
         "scores": GAME["scores"] | {"discriminator/mismatched": "D(mismatched)"},
     }
     draw_run(folder, GAME | mismatched | {"validation": shares})
-    print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    print("  ".join(f"{name} {value:.3f}" for name, value in found.items()))
 
 
-def labelled(settings: Settings, size: int) -> Material:
-    images = open_images(settings.data, size, channels=1)
+def overall(scores: Scores) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name != "categories"}
+
+
+def labelled(settings: Settings, plan: ConditionalConfig) -> Material:
+    images = open_images(settings.data, plan.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels; pictures with captions take --captions")
-    open_run(settings.run, settings)
     classes = int(images.labels.max()) + 1
-    classifier = train_classifier(images, settings.run, settings.classifier_steps, seed=settings.seed)
     asked = torch.arange(classes).repeat(100)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[: len(asked)]
 
-    def judge(generator: Generator) -> dict[str, float]:
-        pictures = draw(generator, len(asked), 0, asked)
-        # One picture of each label would be obedient, too: recall and coverage tell how much of the data is there.
-        found = compare(classifier.features, images.pixels[chosen].to(pictures.device), pictures)
-        return {"obeyed": accuracy(classifier, pictures, asked)} | found
+    def train_judges() -> tuple[Judge, Judge]:
+        classifier = train_classifier(images, settings.run, settings.classifier_steps, seed=settings.seed)
 
-    return Material(images, (), classes, judge, torch.arange(classes).repeat_interleave(10))
+        def judge(generator: Generator) -> Scores:
+            pictures = draw(generator, len(asked), 0, asked)
+            # One picture of each label would be obedient, too: recall and coverage tell how much of the data is there.
+            found = compare(classifier.features, images.pixels[chosen].to(pictures.device), pictures)
+            return {"obeyed": accuracy(classifier, pictures, asked)} | found
+
+        return judge, judge
+
+    config = replace(plan, channels=images.pixels.shape[1], classes=classes)
+    return Material(config, Shuffled(images, settings.seed), torch.arange(classes).repeat_interleave(10), train_judges)
 
 
-def captioned(settings: Settings, size: int) -> Material:
-    images = with_captions(read_images(Path(settings.data), size), read_captions(settings.captions))
-    table = read_table(settings.captions)
-    rows = [table.get(name) or table.get(Path(name).name, {}) for name in images.names]
-    splits = [row.get("split", "train") for row in rows]
+def captioned(settings: Settings, plan: ConditionalConfig) -> Material:
+    captions = read_captions(settings.captions)
+    images = with_captions(read_images(settings.data, plan.size), captions)
+    splits, tags = [own.split for own in images.captions], images.captions[0].tags
     if "test" not in splits:
         for i in range(0, len(images), max(10, len(images) // 100)):
             splits[i] = "test"
         print(f"no picture is of the split test: {splits.count('test')} of {len(images)} are held out", flush=True)
-    held, taught = ([i for i, split in enumerate(splits) if split == kind] for kind in ("test", "train"))
+    taught, valid, test = ([i for i, split in enumerate(splits) if split == kind] for kind in SPLITS)
     training = images.select(taught)
-    words = build_words(training.captions, settings.least)
+    words = build_words((text for own in training.captions for text in own.texts), settings.least, tags)
     if not words:
         raise ValueError(f"{settings.captions}: no word comes {settings.least} times in training captions, see --least")
-    open_run(settings.run, settings)
-    captions = tuple(images.captions[i] for i in held)
-    asked = encode(captions, words)
-    judge = by_category(settings, images, [row.get("category", "") for row in rows], held, asked)
-    return Material(replace(training, labels=encode(training.captions, words)), words, 0, judge, asked[:60], captions)
+    asked = tuple(dict.fromkeys(images.captions[i].texts[0] for i in test))
+    return Material(
+        replace(plan, channels=images.pixels.shape[1], classes=0, words=words, tags=tags),
+        Captioned(training, words, tags, settings.seed),
+        encode(spread(asked, 60), words, tags),
+        lambda: by_category(settings, images, valid or test, test),
+        asked,
+    )
 
 
-def by_category(
-    settings: Settings, images: Images, categories: list[str], held: list[int], asked: Tensor
-) -> Callable[[Generator], dict[str, float]]:
+def by_category(settings: Settings, images: Images, watched: list[int], test: list[int]) -> tuple[Judge, Judge]:
     """The classifier is trained on pictures of all splits, or it would not know what held-out captions speak of."""
-    kinds = sorted(set(categories))
-    if not all(kinds) or len(kinds) < 2:
-        return lambda generator: {}
-    labels = torch.tensor([kinds.index(category) for category in categories])
+    categories = [own.category for own in images.captions]
+    kinds, without = sorted({*categories} - {""}), categories.count("")
+    if len(kinds) < 2:
+        return unjudged, unjudged
+    if without:
+        print(f"{without} of {len(images)} pictures have no category: the judge leaves them out", flush=True)
+    labels = torch.tensor([kinds.index(category) if category else -1 for category in categories])
     every = replace(images, labels=labels)
-    classifier = train_classifier(every, settings.run, settings.classifier_steps, seed=settings.seed)
+    known = every.select(labels.ge(0).nonzero()[:, 0].tolist())
+    classifier = train_classifier(known, settings.run, settings.classifier_steps, seed=settings.seed)
 
-    def recall(pixels: Tensor) -> float:
-        return macro_recall(in_parts(classifier, pixels).argmax(1).cpu(), labels[held])
+    def judge_of(held: list[int]) -> Judge:
+        some = every.select([i for i in held if categories[i]])
+        if not len(some):
+            return unjudged
+        captions = [own.texts[0] for own in some.captions]
+        different = Counter(category for category, _ in {(own.category, own.texts[0]) for own in some.captions})
 
-    real = recall(images.pixels[held].to(next(classifier.parameters()).device))
+        def recall(pixels: Tensor) -> dict[str, float]:
+            found = recalls(in_parts(classifier, pixels).argmax(1).cpu(), some.labels)
+            return {kinds[label]: share for label, share in found.items()}
 
-    def judge(generator: Generator) -> dict[str, float]:
-        found = recall(draw(generator, len(asked), 0, asked))
-        return {"recall": found, "recall of real ones": real, "chance": 1 / len(labels[held].unique())}
+        real = recall(some.pixels.to(next(classifier.parameters()).device))
 
-    return judge
+        def judge(generator: Generator) -> Scores:
+            asked = encode(captions, generator.config.words, generator.config.tags)
+            found = recall(draw(generator, len(asked), 0, asked))
+            return {
+                "recall": fmean(found.values()),
+                "recall of real ones": fmean(real.values()),
+                "chance": 1 / len(real),
+                "categories": {kind: {"recall": found[kind], "captions": different[kind]} for kind in found},
+            }
+
+        return judge
+
+    return judge_of(watched), judge_of(test)
 
 
-def read_table(path: Path) -> dict[str, dict[str, str]]:
-    """The rows of a table of captions by file name; of a tag file none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return {row["file"]: row for row in rows if "file" in row}
+def unjudged(generator: Generator) -> Scores:
+    return {}
+
+
+def spread(captions: Sequence[str], number: int) -> list[str]:
+    """So many of them, or all, evenly from the first on."""
+    number = min(number, len(captions))
+    return [captions[i * len(captions) // number] for i in range(number)]
 
 
 def draw_captions(path: Path, generator: Generator, captions: Sequence[str], number: int = 16) -> None:
     """Two pictures of each of so many captions, spread over all; words that the generator does not know in brackets."""
-    words, chosen = generator.config.words, captions[:: -(-len(captions) // number)]
+    config, chosen = generator.config, spread(captions, number)
     figure = new_figure(12, 2 * -(-len(chosen) // 8), dpi=80)
     axes = figure.subplots(-(-len(chosen) // 8), 8, squeeze=False).flatten()
     for axis in axes:
         axis.axis("off")
     for axis, caption in zip(axes, chosen, strict=False):
-        pictures = draw(generator, 2, 0, encode([caption], words).expand(2, -1))
+        pictures = draw(generator, 2, 0, encode([caption], config.words, config.tags).expand(2, -1))
         axis.imshow(grid(pictures, 2).permute(1, 2, 0), cmap="gray")
-        marked = re.sub(r"[^\W_]+", lambda word: word[0] if word[0].lower() in words else f"({word[0]})", caption)
-        axis.set_title(textwrap.fill(marked, 22), fontsize=7)
+        axis.set_title(textwrap.fill(marked(caption, config), 22), fontsize=7)
     save_figure(figure, path)
+
+
+def marked(caption: str, config: ConditionalConfig) -> str:
+    def mark(found: re.Match) -> str:
+        known = set(split_words(found[0], config.tags)) <= set(config.words)
+        return found[0] if known else f"({found[0]})"
+
+    return re.sub(r"[^,\s][^,]*" if config.tags else r"[^\W_]+", mark, caption)
 
 
 def accuracy(classifier: Classifier, pictures: Tensor, labels: Tensor) -> float:
     return (in_parts(classifier, pictures).argmax(1).cpu() == labels).float().mean().item()
 
 
-def macro_recall(seen: Tensor, labels: Tensor) -> float:
-    """Of every label that there is the share that was seen as it, averaged over the labels."""
-    return torch.stack([(seen[labels == label] == label).float().mean() for label in labels.unique()]).mean().item()
+def recalls(seen: Tensor, labels: Tensor) -> dict[int, float]:
+    """Of every label that there is the share that was seen as it."""
+    return {int(label): (seen[labels == label] == label).float().mean().item() for label in labels.unique()}
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@
     python recipes/energies.py --data digits --system sampler --preset reduced --size 8 --run runs/sampler
 
 DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrupted anywhere, the same command goes on.
-The run's folder then holds the networks, grids of samples over time, `curves.png` and `scores.json`: the energies of
-real pictures, of the generated ones and of noise, and where the data have labels, distances and coverage by the
-features of a classifier of these labels. An energy is an autoencoder's mean error, of the sampler minus the score.
+The run's folder then holds the networks (the sampler's pictures are in `pool.safetensors`), grids of samples over time,
+`curves.png` and `scores.json`: the energies of real pictures, of the generated ones and of noise, and where the data
+have labels, by a classifier of these labels, how many of them are among the generated pictures and how unevenly (KL,
+nats), and distances and coverage by its features. An energy is an autoencoder's mean error, of the sampler minus the
+score.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgan.checkpoint import write_json
+from seqgan.coverage import label_modes
 from seqgan.figures import GAME, draw_run
 from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
 from seqgan.image.energy import (
@@ -36,7 +39,7 @@ from seqgan.image.gan import GAN
 from seqgan.image.metrics import compare, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.objectives import BoundaryEquilibrium
-from seqgan.recipe import every_and_last, is_main_rank, open_run, prepare_torch, run
+from seqgan.recipe import check_counts, every_and_last, is_main_rank, open_run, prepare_torch, run, with_preset
 from seqgan.training import Phase, Stream, fit
 
 
@@ -95,11 +98,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class System:
-    """phases, state: for `fit`; players: to save, by name; energy: of pictures within -1 and 1, (batch,); draw: so many
-    pictures, uint8."""
+    """phases, state: for `fit`, the discriminator's first; saved: what has a `save`, by its file's name; energy: of
+    pictures within -1 and 1, (batch,); draw: so many pictures, uint8."""
 
     phases: list[Phase]
-    players: dict[str, Any]
+    saved: dict[str, Any]
     energy: Callable[[Tensor], Tensor]
     draw: Callable[[int], Tensor]
     state: dict[str, Any] = field(default_factory=dict)
@@ -107,70 +110,77 @@ class System:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    preset, folder = PRESETS[settings.preset], settings.run
-    images = open_images(settings.data, settings.size or preset.size, settings.channels)
+    chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
+    check_counts(chosen, "size", "batch", "steps")
+    images = open_images(settings.data, chosen.size, settings.channels)
+    channels, size = images.pixels.shape[1:3]
+    torch.manual_seed(settings.seed)
+    system = build(chosen, channels, size)
     open_run(folder, settings)
     classifier = None
     if images.labels is not None:
         classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
-    torch.manual_seed(settings.seed)
-    channels, size = images.pixels.shape[1:3]
-    system = build(settings, preset, channels, size)
-    steps, random = settings.steps or preset.steps, torch.Generator().manual_seed(settings.seed)
+    random = torch.Generator().manual_seed(settings.seed)
     real = images.pixels[torch.randperm(len(images), generator=random)[:1000]]
     noise = torch.randint(256, real.shape, generator=random, dtype=torch.uint8)
     scores: dict[str, float] = {}
 
     def look(step: int) -> dict[str, float]:
-        for name, player in system.players.items():
-            player.save(folder / f"{name}.safetensors")
-        device = next(player.parameters()).device
+        for name, part in system.saved.items():
+            part.save(folder / f"{name}.safetensors")
+        device = system.phases[0].parameters[0].device
         kinds = {"real": real.to(device), "fake": system.draw(len(real)).to(device), "noise": noise.to(device)}
         write_png(folder / "samples" / f"step{step:06}.png", grid(kinds["fake"][:64].cpu()), max(1, 64 // size))
         for name, pixels in kinds.items():
             scores[f"energy of {name}"] = in_parts(system.energy, pixels).mean().item()
         if classifier is not None:
             scores.update(compare(classifier.to(device).features, kinds["real"], kinds["fake"]))
+            labels = in_parts(classifier, kinds["fake"]).argmax(1).cpu()
+            found = label_modes(labels, classifier.config.classes, images.labels)
+            scores.update(modes=found.captured, kl=found.kl)
         return {f"validation/{name}": value for name, value in scores.items()}
 
     fit(
         system.phases,
-        Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
-        steps,
+        Stream(Shuffled(images, settings.seed), chosen.batch),
+        chosen.steps,
         folder,
         state=system.state,
-        every=every_and_last(settings.sample_every, steps, look),
+        every=every_and_last(settings.sample_every, chosen.steps, look),
         seed=settings.seed,
         checkpoint_every=settings.checkpoint_every,
     )
     if not is_main_rank():  # which never looks
         return
     if not scores:  # the run was finished already
-        look(steps)
+        look(chosen.steps)
     write_json(folder / "scores.json", scores)
     panels = {"energies": {f"validation/energy of {name}": name for name in ("real", "fake", "noise")}}
-    panels |= {title: GAME[title] for title in ("losses", "lengths of the gradients")}
+    panels |= GAME | {"scores": GAME["scores"] | {"discriminator/own": "D(own)"}}
     if "k" in system.state:
         panels["BEGAN's convergence and k"] = {"discriminator/convergence": "M", "discriminator/k": "k"}
     if classifier is not None:
-        panels["Fréchet distance of features"] = {"validation/frechet": ""}
+        panels |= {"Fréchet distance of features": {"validation/frechet": ""}, "modes": {"validation/modes": ""}}
     draw_run(folder, panels)
     print("  ".join(f"{name} {value:.3f}" for name, value in scores.items()))
 
 
-def build(settings: Settings, preset: Preset, channels: int, size: int) -> System:
-    width, rate = settings.width or preset.width, settings.learning_rate or preset.learning_rate
+def build(settings: Settings, channels: int, size: int) -> System:
+    """Of settings that have their preset's values."""
+    width = settings.width
 
     def adam(player: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.999))
+        return torch.optim.Adam(player.parameters(), settings.learning_rate, betas=(0.5, 0.999))
 
     if settings.system == "sampler":
+        if settings.pool < settings.batch:
+            raise ValueError(f"--pool has the pictures of a batch at least, {settings.batch}, not {settings.pool}")
         # Without normalisation: what climbs alone must have the score that it has among others.
         config = NetworkConfig(size, channels, width=width, discriminator_norm="none")
         discriminator, climber = Discriminator(config), Climber(config, settings.pool, settings.seed)
         return System(
             without_generator(discriminator, adam(discriminator), climber, settings.climb),
-            {"discriminator": discriminator},
+            {"discriminator": discriminator, "pool": climber},
             lambda image: -discriminator(image),
             lambda count: to_bytes(climber.images[:count]),
             {"climber": climber},
@@ -178,7 +188,7 @@ def build(settings: Settings, preset: Preset, channels: int, size: int) -> Syste
     autoencoder = Autoencoder(AutoencoderConfig(size, channels, width, settings.code))
     if settings.system == "began":
         generator: Any = Decoder(autoencoder.config)
-        equilibrium = BoundaryEquilibrium(settings.diversity, settings.balance or preset.balance)
+        equilibrium = BoundaryEquilibrium(settings.diversity, settings.balance)
         optimizers = [adam(generator), adam(autoencoder)]
         phases, state = boundary_equilibrium(generator, autoencoder, optimizers, equilibrium), {"k": equilibrium}
     else:

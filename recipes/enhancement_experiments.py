@@ -58,13 +58,16 @@ CHANGES = {
     "look-ahead": Change("look-ahead, for a network that has none", f"{NO_ADVERSARY} --causal False"),
     "wide": Change("recurrent layers of 384", f"{NO_ADVERSARY} --hidden 384"),
     "narrow": Change("recurrent layers of 160", f"{NO_ADVERSARY} --hidden 160"),
-    "channels": Change("twice the channels but the last", f"{NO_ADVERSARY} --channels 32 64 96 32"),
-    "paths": Change("two dual paths alone", f"{NO_ADVERSARY} --channels 16 32 48 --layers 0 --paths 2"),
+    "channels": Change("channels 32 64 96 32", f"{NO_ADVERSARY} --channels 32 64 96 32"),
+    "paths": Change(
+        "two dual paths of 64 units alone, in 32 bands",
+        f"{NO_ADVERSARY} --channels 16 32 48 --layers 0 --paths 2 --path-hidden 64",
+    ),
     "paths-large": Change(
         "two dual paths of 128 units alone, in 16 bands",
         f"{NO_ADVERSARY} --channels 16 32 48 64 --layers 0 --paths 2 --path-hidden 128",
     ),
-    "path": Change("a dual path before the recurrent layers", f"{NO_ADVERSARY} --paths 1"),
+    "path": Change("a dual path before the recurrent layers", f"{NO_ADVERSARY} --paths 1 --path-hidden 64"),
     # Windows and batches, all of 24 seconds but for the last.
     "short": Change("windows of 1 s, batch 24", f"{NO_ADVERSARY} --mix.seconds 1 --batch 24"),
     "long": Change("windows of 4 s, batch 6", f"{NO_ADVERSARY} --mix.seconds 4 --batch 6"),

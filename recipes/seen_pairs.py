@@ -1,12 +1,14 @@
 """What an enhancer lacks, data or another network: pairs of talkers and noises that trained it, and that did not.
 
-    python recipes/seen_pairs.py --data DIR --out seen
+    python recipes/seen_pairs.py --data DIR --out seen --sources.speech clean vc \\
+      --sources.noise noise noise_pixabay --sources.validation-corpus librispeech
     python recipes/compare_enhancers.py --pairs seen --by seen --systems noisy base small
 
-DIR and --sources are as for recipes/enhancement.py, and as they were there. Each of --count talkers that were held out
-is paired with one of the same corpus that was not, and a noise with one of the same kind; both talkers are mixed with
-both noises at one signal-to-noise ratio. --out gets clean/, noisy/ and manifest.tsv with the columns utt, seen (both,
-talker, noise, neither), corpus, noise, snr_db. Talkers and noises differ by themselves: compare rises over `noisy`.
+DIR and --sources are as for recipes/enhancement.py, and as they were in the training; of the shipped models, those
+above. Each of --count talkers that were held out is paired with one of the same corpus that was not, and a noise with
+one of the same kind; both talkers are mixed with both noises at one signal-to-noise ratio. --out gets clean/, noisy/
+and manifest.tsv with the columns utt, seen (both, talker, noise, neither), corpus, noise, snr_db. Talkers and noises
+differ by themselves: compare rises over `noisy`.
 
 A network that is much better at what it has seen wants more data; one that is as good at what it has not wants more
 training or more parameters.

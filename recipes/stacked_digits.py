@@ -10,7 +10,8 @@ A classifier of single digits says which modes the pictures show (Metz et al. 20
 digits are scikit-learn's, brought to 16 x 16 pixels. Each member of an ensemble is trained as long as a plain generator
 is. Interrupted anywhere, the same command goes on. The run's folder then holds the generators, grids of samples,
 `curves.png` of each, and `scores.json`: modes and their KL, of the pictures, of as many real ones, and how many
-held-out digits the classifier gets right.
+held-out digits the classifier gets right, and which modes of the real ones are missing ("407" is a red 4, a green 0 and
+a blue 7).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from seqgan.image.ensemble import Ensemble, missing, stacked_labels
 from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import Stream, fit
 
 
@@ -99,10 +100,12 @@ def main(settings: Settings) -> None:
 def train(settings: Settings) -> None:
     if settings.method not in METHODS:
         raise ValueError(f"no method {settings.method!r}; there are {', '.join(METHODS)}")
-    preset, folder = PRESETS[settings.preset], settings.run
-    images = open_images(settings.data, settings.size or preset.size, channels=1)
+    chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
+    check_counts(chosen, "size", "width", "batch", "steps", "weaker", "pack", "members", "samples")
+    images = open_images(settings.data, chosen.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which modes are counted")
+    _ = networks(chosen)  # raises where these cannot be
     open_run(folder, settings)
     held = torch.arange(len(images)) % 5 == 0  # of the classifier only: the generators learn from all
     taught, shown = (images.select(mask.nonzero()[:, 0].tolist()) for mask in (~held, held))
@@ -112,54 +115,55 @@ def train(settings: Settings) -> None:
     # Pictures that no generator was taught with: digits in other threes.
     stack = Stacked(images, settings.seed + 1)
     real = labels_of(torch.stack([stack.pixels(i) for i in range(settings.samples)]), classifier)
-    modes = classifier.config.classes**3
+    classes = classifier.config.classes
+    modes = classes**3
     members = settings.members if settings.system == "ensemble" else 1
     model = Ensemble([
-        play(settings, images, classifier, real, seed, folder / f"generator{i}" if members > 1 else folder)
+        play(chosen, images, classifier, real, seed, folder / f"generator{i}" if members > 1 else folder)
         for i, seed in enumerate(range(settings.seed, settings.seed + 100 * members, 100))
     ])  # fmt: skip
     found, lacking = missing(labels_of(model(settings.samples, seed=settings.seed), classifier), real, modes)
     scores = {"generated": asdict(found), "real": asdict(label_modes(real, modes)), "classifier": right}
+    scores["missing"] = [f"{m // classes**2}{m // classes % classes}{m % classes}" for m in lacking.tolist()]
     write_json(folder / "scores.json", scores)
     write_png(folder / "samples.png", grid(model(64, seed=0)), max(1, 64 // images.pixels.shape[2]))
     print(f"{found.captured} modes of {modes}, KL {found.kl:.3f}; of those of the data {len(lacking)} are missing")
 
 
 def play(settings: Settings, images: Images, classifier: Classifier, real: Tensor, seed: int, folder: Path) -> GAN:
-    """One generator, trained to its end."""
-    preset, method = PRESETS[settings.preset], METHODS[settings.method]
-    pack = settings.pack if settings.system == "packed" else 1
-    steps, batch = settings.steps or preset.steps, (settings.batch or preset.batch) * pack
-    config = NetworkConfig(
-        images.pixels.shape[2],
-        3,
-        settings.latent,
-        settings.width or preset.width,
-        discriminator_norm="layer" if method.by_sample else "batch",
-    )
+    """One generator, trained to its end; settings: with their preset's values."""
+    method, (config, judge) = METHODS[settings.method], networks(settings)
+    pack = judge.channels // config.channels
     torch.manual_seed(seed)
-    judge = replace(config, channels=3 * pack, width=max(1, config.width // settings.weaker))
     generator, discriminator = Generator(config), Discriminator(judge)
     model = GAN(generator, next(generator.parameters()).device)
 
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
         write_png(folder / "samples" / f"step{step:06}.png", grid(model(64, seed=0)), max(1, 64 // config.size))
-        labels = labels_of(model(len(real) // 4, seed=seed), classifier)
+        labels = labels_of(model(max(1, len(real) // 4), seed=seed), classifier)
         found, _ = missing(labels, real, classifier.config.classes**3)
         return {"validation/modes": found.captured, "validation/kl": found.kl}
 
     fit(
         phases(generator, discriminator, method.optimizers(generator, discriminator), method, pack),
-        Stream(Stacked(images, seed), batch),
-        steps,
+        Stream(Stacked(images, seed), settings.batch * pack),
+        settings.steps,
         folder,
-        every=every_and_last(settings.sample_every, steps, look),
+        every=every_and_last(settings.sample_every, settings.steps, look),
         seed=seed,
         checkpoint_every=settings.checkpoint_every,
     )
     draw_run(folder, GAME | {"modes": {"validation/modes": ""}, "KL of the modes (nats)": {"validation/kl": ""}})
     return GAN(generator)
+
+
+def networks(settings: Settings) -> tuple[NetworkConfig, NetworkConfig]:
+    """Of the generator, and of the discriminator."""
+    norm = METHODS[settings.method].discriminator_norm
+    config = NetworkConfig(settings.size, 3, settings.latent, settings.width, discriminator_norm=norm)
+    pack = settings.pack if settings.system == "packed" else 1
+    return config, replace(config, channels=3 * pack, width=max(1, config.width // settings.weaker))
 
 
 def labels_of(pixels: Tensor, classifier: Classifier) -> Tensor:

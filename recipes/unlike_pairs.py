@@ -1,10 +1,11 @@
 """Pairs to judge an enhancer by that are unlike what it is usually judged by: rooms, babble, music, telephones, others.
 
-    python recipes/unlike_pairs.py --data DIR --out unlike
+    python recipes/unlike_pairs.py --data DIR --out unlike --sources.speech clean vc \\
+      --sources.noise noise noise_pixabay --sources.validation-corpus librispeech
     python recipes/compare_enhancers.py --pairs unlike --by kind --systems noisy base small
 
-DIR and --sources are as for recipes/enhancement.py, and as they were there: talkers and noises are those that its
-training held out. Kinds:
+DIR and --sources are as for recipes/enhancement.py, and as they were in the training: talkers and noises are those that
+it held out; of the shipped models, those above. Kinds:
 
     rooms      one of the measured rooms, whatever is below a folder `measured`, and a noise
     babble     three other talkers at once, of those that train where fewer than four are held out

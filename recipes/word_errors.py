@@ -1,6 +1,7 @@
 """How well a recogniser understands what enhancers give back: word error rates, which no enhancer was trained for.
 
-    python recipes/unlike_pairs.py --data DIR --out words --kinds transcribed --count 50
+    python recipes/unlike_pairs.py --data DIR --out words --kinds transcribed --count 50 --sources.speech clean vc \\
+      --sources.noise noise noise_pixabay --sources.validation-corpus librispeech
     python recipes/compare_enhancers.py --pairs words --out runs/words --systems noisy base small
     python recipes/word_errors.py --pairs words --out runs/words
 

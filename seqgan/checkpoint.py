@@ -109,7 +109,11 @@ def save_weights(
     dtype: torch.dtype = torch.float16,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a model's floating point tensors as `dtype` (others as they are) and `metadata` to a safetensors file."""
+    """Writes a model's floating point tensors as `dtype` (others as they are) and `metadata` to a safetensors file.
+
+    A tensor that `dtype` cannot hold, as the running variances of a game that diverges, is kept in float32. ValueError,
+    and nothing written, where one is not finite by itself.
+    """
     path = Path(path)
     if isinstance(weights, nn.Module):
         weights = weights.state_dict()
@@ -117,7 +121,9 @@ def save_weights(
     for name, tensor in weights.items():
         stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
         if stored.is_floating_point() and not stored.isfinite().all():
-            raise ValueError(f"{path}: {name} is not finite as {dtype}; it is not saved")
+            stored = tensor.detach().to("cpu", torch.float32)
+            if not stored.isfinite().all():
+                raise ValueError(f"{path}: {name} is not finite; it is not saved")
         tensors[name] = stored.clone().contiguous()  # a clone, since safetensors refuses tied weights
     with replacing(path) as part:
         part.touch()  # as any new file; safetensors alone would make one that nobody else may read

@@ -42,8 +42,11 @@ def label_modes(labels: Tensor, number: int, reference: Tensor | None = None) ->
     """Of samples that a classifier has labelled (0 ... number - 1), as on stacked MNIST (Metz et al. 2017).
 
     reference: labels of the data; without it all modes are equally frequent there. A mode that the data lacks counts as
-    if it had been seen half a time.
+    if it had been seen half a time. ValueError for a label that is none.
     """
+    for some in (labels, reference):
+        if some is not None and ((some < 0) | (some >= number)).any():
+            raise ValueError(f"labels are from 0 to {number - 1}, not from {some.min().item()} to {some.max().item()}")
     counts = torch.bincount(labels, minlength=number).double()
     expected = torch.ones_like(counts) if reference is None else torch.bincount(reference, minlength=number).double()
     shares, wanted = counts / counts.sum(), expected.clamp_min(0.5) / expected.clamp_min(0.5).sum()

@@ -25,11 +25,15 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the paper's tables."""
+    """One line of the paper's tables.
+
+    The conjugate is written out as a function of v, since by way of g(v) it would lose digits. In float32 values and
+    gradients are finite for |v| up to 40; far beyond, where exp(v) is no float32 any more, some are not.
+    """
 
     f: Function  # of the ratio u = p / q
     activation: Function  # g, of the raw score v
-    conjugate: Function  # f*(g(v)), also of the raw score: written out, it neither overflows nor cancels
+    conjugate: Function  # f*(g(v)), also of the raw score
 
 
 def lambert(y: Tensor) -> Tensor:
@@ -58,10 +62,12 @@ TABLE: dict[str, Row] = {
     "reverse-kl": Row(f=lambda u: -u.log(), activation=lambda v: -(-v).exp(), conjugate=lambda v: v - 1),
     "pearson": Row(f=lambda u: (u - 1) ** 2, activation=lambda v: v, conjugate=lambda v: v**2 / 4 + v),
     "neyman": Row(
-        f=lambda u: (1 - u) ** 2 / u, activation=lambda v: 1 - (-v).exp(), conjugate=lambda v: 2 - 2 * (-v / 2).exp()
+        f=lambda u: (1 - u) ** 2 / u,
+        activation=lambda v: -torch.expm1(-v),
+        conjugate=lambda v: -2 * torch.expm1(-v / 2),
     ),
     "squared-hellinger": Row(
-        f=lambda u: (u.sqrt() - 1) ** 2, activation=lambda v: 1 - (-v).exp(), conjugate=lambda v: v.exp() - 1
+        f=lambda u: (u.sqrt() - 1) ** 2, activation=lambda v: -torch.expm1(-v), conjugate=torch.expm1
     ),
     "jeffrey": Row(
         f=lambda u: (u - 1) * u.log(),

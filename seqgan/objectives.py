@@ -64,6 +64,10 @@ class NonSaturating:
 
     smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"labels are smoothed by 0 or more and less than 1, not by {self.smoothing:g}")
+
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         # -(1 - e) log s(d) - e log(1 - s(d)) = softplus(-d) + e d
         return Minimax().discriminator(real, fake) + (self.smoothing * mean(real) if self.smoothing else 0.0)
@@ -170,9 +174,14 @@ class LossSensitive:
     weight: float = 0.0
 
     def discriminator(self, real: Tensor, fake: Tensor, distance: Tensor | float = 1.0) -> Tensor:
-        """real, fake: the scores of pairs; distance: of those pairs, of the same shape (`sample_distance`)."""
+        """real, fake: the scores of pairs; distance: of those pairs, (batch,) as `sample_distance` gives it, or of the
+        scores' shape."""
         if real.shape != fake.shape:
             raise ValueError(f"a margin is between pairs, not {tuple(real.shape)} real, {tuple(fake.shape)} fake")
+        if isinstance(distance, Tensor) and distance.shape != real.shape:
+            if distance.shape != real.shape[:1]:
+                raise ValueError(f"a distance is of each pair, not {tuple(distance.shape)} of {tuple(real.shape)}")
+            distance = distance.view(-1, *[1] * (real.dim() - 1))
         return mean(relu(distance - real + fake)) - self.weight * mean(real)
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
@@ -201,7 +210,7 @@ class EnergyBased:
 
 
 def pulling_away(features: Tensor) -> Tensor:
-    """EBGAN's repelling term (Zhao et al. 2017, equation 4): the mean squared cosine between the features of different
+    """EBGAN's repelling term (Zhao et al. 2017, section 2.4): the mean squared cosine between the features of different
     samples, which the generator minimises. features: (batch, width); of one sample it is 0."""
     number = len(features)
     unit = torch.nn.functional.normalize(features.flatten(1).float(), dim=1)

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,18 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
         print(f"{sys.argv[0]}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     leave_ranks()
+
+
+def with_preset(settings: Settings, preset: Any) -> Settings:
+    """The settings with the preset's values in the place of None (a 0 stays a 0); both are dataclasses."""
+    return replace(settings, **{name: value for name, value in vars(preset).items() if getattr(settings, name) is None})
+
+
+def check_counts(settings: Any, *names: str) -> None:
+    """ValueError where one of these settings is below 1."""
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} counts from 1, not {getattr(settings, name)}")
 
 
 def prepare_torch(threads: int | None) -> None:

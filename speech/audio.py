@@ -58,7 +58,8 @@ class FileReader:
                 "wav, flac, ogg, opus and mp3 are; ffmpeg makes a wav of others"
             ) from error
         file = self.file
-        self.format = Format(file.samplerate, file.channels, file.format, file.subtype, file.frames)
+        samples = max(file.frames, promised(path) if file.format == "WAV" else 0)
+        self.format = Format(file.samplerate, file.channels, file.format, file.subtype, samples)
 
     def chunks(self, samples: int) -> Iterator[np.ndarray]:
         dtype = "float64" if self.format.subtype in WIDE else "float32"
@@ -98,6 +99,15 @@ class FileWriter:
 
     def close(self) -> None:
         self.file.close()
+
+
+def promised(path: str) -> int:
+    """How many samples the header of a wav speaks of, where libsndfile counts those that are there; 0: unknown."""
+    with open(path, "rb") as file:
+        try:
+            return PipeReader(file, path).format.samples or 0
+        except ValueError:  # coded in another way
+            return 0
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class LossWeights:
     complex: float = 0.2  # squared error of the compressed spectrum's real and imaginary parts
     consistency: float = 0.3  # the same, of the spectrum of the wave that the estimate turns into
     wave: float = 0.2  # absolute error of samples
-    adversary: float = 0.05  # (1 - D)^2, D being what the metric is thought to say; of waves half of it
+    adversary: float = 0.025  # (1 - D)^2, D being what the metric is thought to say; of waves half of it
     features: float = 0.05  # absolute error of the features of a discriminator of waves
 
 

@@ -208,6 +208,7 @@ def is_hub_id(name: str | Path) -> bool:
         isinstance(name, str)
         and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
         and not name.endswith(".safetensors")
+        and not Path(name).parent.is_dir()  # a path that is mistyped
     )
 
 

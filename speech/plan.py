@@ -29,7 +29,7 @@ class Failure:
 
 
 def plan(names: Sequence[str], output: str | None = None, overwrite: bool = False) -> tuple[list[Task], list[Failure]]:
-    """Tasks, and what fails already; UsageError where two outputs, or an output and an input, would be one.
+    """Tasks, and what fails already, such as two sources with one target; UsageError where an output is an input.
 
     A name is a file, a folder (all audio below it), a pattern that the shell did not expand, or "-". The target is
     NAME.enhanced.wav beside the source; such a target among the sources is not enhanced again, so that `*.wav` can be
@@ -48,7 +48,7 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
         if len(sources) + len(failures) > 1:
             raise UsageError("-o - is one stream, and there is more than one input: name a folder")
         return [Task(str(source), "-") for source in sources], failures
-    sources, failures = find(names, Path(output).resolve() if output else None)
+    sources, failures = find(names, os.path.realpath(output) if output else None)
     if output is None:
         targets = {source: source.with_name(source.stem + MARK + ".wav") for source in sources}
         made = set(targets.values())
@@ -60,13 +60,13 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
     return separate([Task(str(source), str(target)) for source, target in targets.items()], failures, overwrite)
 
 
-def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], list[Failure]]:
+def find(names: Sequence[str], output: str | None) -> tuple[dict[Path, Path], list[Failure]]:
     """Sources, each once, with their paths below a mirroring folder; what is below `output` is no source."""
     sources: dict[Path, Path] = {}
     failures, seen = [], set()
 
     def add(path: Path, relative: Path) -> None:
-        if (real := path.resolve()) not in seen:
+        if (real := os.path.realpath(path)) not in seen:
             seen.add(real)
             sources[path] = relative
 
@@ -79,7 +79,7 @@ def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], l
             if not match.is_dir():
                 add(match, Path(match.name))
                 continue
-            below, closed = walk(match, output if output != match.resolve() else None)
+            below, closed = walk(match, output if output != os.path.realpath(match) else None)
             failures += closed
             if not below and not closed:
                 failures.append(
@@ -90,7 +90,7 @@ def find(names: Sequence[str], output: Path | None) -> tuple[dict[Path, Path], l
     return sources, failures
 
 
-def walk(folder: Path, output: Path | None) -> tuple[list[Path], list[Failure]]:
+def walk(folder: Path, output: str | None) -> tuple[list[Path], list[Failure]]:
     """All audio below a folder, sorted, without hidden files and what is enhanced already or below `output`.
 
     The second list has the folders that cannot be read.
@@ -101,7 +101,9 @@ def walk(folder: Path, output: Path | None) -> tuple[list[Path], list[Failure]]:
         closed.append(Failure(error.filename, f"{error.filename}: {error.strerror}"))
 
     for place, folders, files in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != output]
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and os.path.realpath(Path(place, name)) != output
+        ]
         found += [Path(place, name) for name in files if is_recording(name)]
     return sorted(found), closed
 
@@ -136,21 +138,22 @@ def is_special(name: str) -> bool:
 def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tuple[list[Task], list[Failure]]:
     """Sees to it that no output falls on another, on an input or, unless it may, on what is there already."""
     inputs = {os.path.realpath(task.source) for task in tasks}
-    taken: dict[str, str] = {}
+    claims: dict[str, list[str]] = {}  # the sources of each target
+    for task in tasks:
+        claims.setdefault(os.path.realpath(task.target), []).append(task.source)
     free = []
     for task in tasks:
         place = os.path.realpath(task.target)
         if task.target == "-" or is_special(task.target):
             free.append(task)
             continue
-        if place in taken:
-            raise UsageError(
-                f"{taken[place]} and {task.source} would both be written to {task.target}: enhance them apart"
-            )
         if place in inputs:
             raise UsageError(f"{task.target} is an input: choose another output")
-        taken[place] = task.source
-        if os.path.isdir(task.target):
+        if len(claims[place]) > 1:
+            others = " and ".join(source for source in claims[place] if source != task.source)
+            reason = f"{task.source} would be written to {task.target}, as would {others}: enhance them apart"
+            failures.append(Failure(task.source, reason))
+        elif os.path.isdir(task.target):
             failures.append(Failure(task.source, f"{task.target}, the output for {task.source}, is a folder"))
         elif os.path.exists(task.target) and not overwrite:
             failures.append(Failure(task.source, f"{task.target} exists already (--overwrite replaces it)"))

@@ -142,9 +142,10 @@ def test_tied_weights_can_be_saved(tmp_path):
     assert torch.equal(loaded["b"], loaded["a"].T)
 
 
-def test_weights_too_large_for_float16_are_refused_not_ruined(tmp_path):
-    with pytest.raises(ValueError, match="huge"):
-        save_weights(tmp_path / "m.safetensors", {"huge": torch.tensor([1e6])})
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_saved(value, tmp_path):
+    with pytest.raises(ValueError, match=r"m\.safetensors: broken is not finite"):
+        save_weights(tmp_path / "m.safetensors", {"broken": torch.tensor([1.0, value])})
     assert not list(tmp_path.iterdir())
 
 
@@ -200,6 +201,18 @@ def test_weights_that_are_not_finite_or_do_not_fit_are_refused(tmp_path):
         load_weights(path, nn.Linear(3, 2))
     with pytest.raises(OSError, match="nowhere.safetensors"):
         load_weights(tmp_path / "nowhere.safetensors")
+
+
+def test_what_float16_cannot_hold_is_kept_in_float32(tmp_path):
+    norm = nn.BatchNorm1d(2)
+    norm.running_var.fill_(1e5)
+    again = nn.BatchNorm1d(2)
+    path = save_weights(tmp_path / "norm.safetensors", norm)
+    with checkpoint.safe_open(path, framework="pt") as file:
+        kinds = {name: file.get_tensor(name).dtype for name in file.keys()}
+    assert kinds["running_var"] == torch.float32 and kinds["weight"] == torch.float16
+    load_weights(path, again)
+    assert again.running_var.tolist() == [1e5, 1e5]
 
 
 def test_find_weights(tmp_path, monkeypatch):

@@ -43,6 +43,11 @@ def test_labels_as_modes():
     reference = torch.tensor([0, 0, 0, 1])
     expected = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
     assert label_modes(torch.tensor([0, 1]), 2, reference).kl == pytest.approx(expected)
+    for wrong in (torch.tensor([0, 1, 5]), torch.tensor([-1, 0])):
+        with pytest.raises(ValueError, match="from 0 to 3"):
+            label_modes(wrong, 4)
+        with pytest.raises(ValueError, match="from 0 to 3"):
+            label_modes(labels, 4, wrong)
 
 
 def test_precision_and_recall():

@@ -115,6 +115,14 @@ def test_gradients_stay_finite_where_the_discriminator_is_sure(objective):
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("name", ["squared-hellinger", "neyman"])
+def test_small_scores_are_not_lost(name):
+    """exp(v) - 1 of 1e-8 is 0 in float32."""
+    row, v = FDivergence(name).row, torch.tensor([1e-8, -1e-8])
+    torch.testing.assert_close(row.activation(v), v)
+    torch.testing.assert_close(row.conjugate(v), v)
+
+
 def test_gan_is_the_minimax_game():
     from seqgan.objectives import Minimax
 

@@ -160,6 +160,23 @@ def test_the_margin_of_a_pair_is_its_distance():
         LossSensitive().discriminator(torch.zeros(3, 1), torch.zeros(3))
 
 
+@pytest.mark.parametrize("shape", [(2, 1), (2, 3, 1)])
+def test_a_margin_is_of_its_own_pair_whatever_the_shape_of_the_scores(shape):
+    """A distance (batch,) beside scores (batch, 1) would silently be one of each pair to every other."""
+    real, fake = torch.zeros(shape), torch.zeros(shape)
+    fake[0] = -1
+    for distance in (torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.5]).view(2, *[1] * (len(shape) - 1)).expand(shape)):
+        assert LossSensitive().discriminator(real, fake, distance).item() == pytest.approx(0.5 / 2)
+    with pytest.raises(ValueError, match="of each pair"):
+        LossSensitive().discriminator(real, fake, torch.ones(3))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_labels_are_not_smoothed_beyond_what_they_can_be(smoothing):
+    with pytest.raises(ValueError, match="smoothed by 0 or more and less than 1"):
+        NonSaturating(smoothing)
+
+
 def test_what_is_pulled_away_is_directions_of_different_samples():
     """One library normalises over the batch instead of the features."""
     assert pulling_away(torch.tensor([[3.0, 0.0], [0.0, 0.1], [-5.0, 0.0]])).item() == pytest.approx(1 / 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqgan.recipe import every_and_last, open_run, prepare_torch, warm_up_and_cosine
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, warm_up_and_cosine, with_preset
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,30 @@ def test_rates_rise_stay_and_fall():
     assert factor(75) == pytest.approx(0.01 + 0.99 * 0.5) and factor(100) == pytest.approx(0.01)
     flat = warm_up_and_cosine(100, 0, 0.0)
     assert {flat(step) for step in range(100)} == {1.0}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    width: int | None = None
+    sample_every: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Preset:
+    width: int = 64
+    sample_every: int = 500
+
+
+def test_a_preset_is_for_what_was_not_given():
+    assert with_preset(Sizes(seed=1), Preset()) == Sizes(64, 500, 1)
+    assert with_preset(Sizes(width=0), Preset()) == Sizes(0, 500), "0 is given"
+
+
+def test_what_counts_from_1():
+    check_counts(Sizes(1, 2), "width", "sample_every")
+    with pytest.raises(ValueError, match="--sample-every counts from 1, not 0"):
+        check_counts(Sizes(1, 0), "width", "sample_every")
 
 
 def test_no_threads():

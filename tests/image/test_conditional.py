@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqgan.image.conditional import (
+    Captioned,
     ConditionalConfig,
     Discriminator,
     Generator,
@@ -13,7 +14,7 @@ from seqgan.image.conditional import (
     phases,
     variation,
 )
-from seqgan.image.data import Images, Shuffled
+from seqgan.image.data import Captions, Images, Shuffled
 from seqgan.training import Stream, Turn, fit
 
 from .test_infogan import quarters
@@ -134,6 +135,39 @@ def test_words():
     assert build_words(["Red heart", "red_car", "red"], least=2) == ("red",)
     found = encode(["red red heart of", "unknown", ""], ("heart", "red"))
     torch.testing.assert_close(found, torch.tensor([[1 / 3, 2 / 3], [0, 0], [0, 0]]))
+
+
+def test_tags(tmp_path):
+    """Each is a word of its own: what is blue, hair or eyes, makes a difference, and the order of them makes none."""
+    captions = ["blue hair, red eyes", "red hair, blue eyes", "Re:Zero, ^_^, blue_hair"]
+    words = build_words(captions, 1, tags=True)
+    assert words == ("blue hair", "blue eyes", "re zero", "red eyes", "red hair")
+    found = encode([*captions, "red eyes,blue hair"], words, tags=True)
+    assert found.tolist() == [[0.5, 0, 0, 0.5, 0], [0, 0.5, 0, 0, 0.5], [0.5, 0, 0.5, 0, 0], [0.5, 0, 0, 0.5, 0]]
+    generator, _ = players(words=words, tags=True)
+    model = TextToImage.from_pretrained(TextToImage(generator).save_pretrained(tmp_path))
+    pictures = [model(caption, seed=1) for caption in (*captions[:2], "Red eyes, blue hair")]
+    assert not torch.equal(*pictures[:2]) and torch.equal(pictures[0], pictures[2])
+    assert model.unknown("green hair, red eyes, hat") == ["green hair", "hat"]
+
+
+def test_the_bundled_model_takes_words():
+    config = TextToImage.from_pretrained().generator.config
+    assert not config.tags and {"red", "heart"} <= set(config.words)
+    assert encode(["red, heart"], config.words, config.tags).count_nonzero() == 2
+
+
+def test_captions_of_a_picture_take_turns():
+    pixels = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1)
+    captions = (Captions(("a", "b")), Captions(("c",)), Captions(("a b", "c", "b")))
+    words = ("a", "b", "c")
+    data, one = Captioned(Images(pixels, captions=captions), words, seed=1), Shuffled(Images(pixels), seed=1)
+    for index in range(18):
+        item = data[index]
+        assert torch.equal(item["image"], one[index]["image"]), "in the order of pictures without captions"
+        texts = captions[round((item["image"].item() + 1) * 127.5)].texts
+        assert torch.equal(item["label"], encode([texts[index // 3 % len(texts)]], words)[0])
+        assert torch.equal(item["label"], data[index]["label"])
 
 
 @pytest.mark.parametrize(

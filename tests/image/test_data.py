@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from seqgan.image.data import (
+    Captions,
     Images,
     Shuffled,
     grid,
@@ -92,6 +93,10 @@ def test_a_zip_archive(tmp_path):
         archive.writestr("in/one.png", content.getvalue())
     found = read_images(tmp_path / "all.zip", 4)
     assert found.names == ("in/one.png",) and (found.pixels == 9).all()
+    whole = (tmp_path / "all.zip").read_bytes()
+    (tmp_path / "all.zip").write_bytes(whole.replace(b"PK\x01\x02", b"PK\x01\x03"))
+    with pytest.raises(ValueError, match=r"all\.zip is a damaged zip archive"):
+        read_images(tmp_path / "all.zip", 4)
 
 
 def test_places_without_pictures(tmp_path):
@@ -149,33 +154,64 @@ def test_digits_alone():
 def test_captions_and_tags(tmp_path):
     table = tmp_path / "captions.tsv"
     table.write_text("\ufefffile\tcaption\tsplit\r\n1.png\tred heart\ttrain\r\n2.png\tsun\ttrain\r\n", encoding="utf-8")
-    assert read_captions(table) == {"1.png": "red heart", "2.png": "sun"}
+    assert read_captions(table) == {"1.png": Captions(("red heart",)), "2.png": Captions(("sun",))}
     tags = tmp_path / "tags.csv"
     tags.write_text("0,touhou:17705\tchen:123\n1,blue hair:9\tre:zero:4\n\n")
-    assert read_captions(tags) == {"0.jpg": "touhou, chen", "1.jpg": "blue hair, re:zero"}
+    found = read_captions(tags)
+    assert found == {
+        "0.jpg": Captions(("touhou, chen",), tags=True),
+        "1.jpg": Captions(("blue hair, re:zero",), tags=True),
+    }
     tags.write_text("0,touhou:17705\nwhat\n")
     with pytest.raises(ValueError, match="tags.csv, line 2"):
         read_captions(tags)
     table.write_text("file\tcaption\n1.png\n")
     with pytest.raises(ValueError, match="captions.tsv, line 2"):
         read_captions(table)
-    table.write_text("file\tcaption\n1.png\tred\n1.png\tblue\n")
-    with pytest.raises(ValueError, match=r"captions.tsv, line 3: 1.png has a caption already"):
+    table.write_text("file\tcaption\n\n\n1.png\tred\n2.png\n")
+    with pytest.raises(ValueError, match="captions.tsv, line 5: no file and caption"):
+        read_captions(table)
+    table.write_text(f"file\tcaption\n1.png\tred\n2.png\t{'x' * 131_073}\n")
+    with pytest.raises(ValueError, match="captions.tsv, line 3: field larger than"):
         read_captions(table)
     table.write_bytes("file\tcaption\n1.png\tcafé\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"captions.tsv is not in UTF-8"):
         read_captions(str(table))
+
+
+def test_several_captions_of_a_picture(tmp_path):
+    table = tmp_path / "captions.tsv"
+    rows = ["1.png\tred\ttest\tfruit", "2.png\tsun\ttrain\t", "1.png\tround\ttest\tfruit", "1.png\tred\ttest\tfruit"]
+    table.write_text("\n".join(["file\tcaption\tsplit\tcategory", *rows]))
+    found = read_captions(table)
+    assert found == {"1.png": Captions(("red", "round"), "test", "fruit"), "2.png": Captions(("sun",))}
+    for row in ("1.png\tripe\ttrain\tfruit", "1.png\tripe\ttest\ttoy"):
+        table.write_text("\n".join(["file\tcaption\tsplit\tcategory", *rows, row]))
+        with pytest.raises(ValueError, match=r"line 6: 1.png has another split or category"):
+            read_captions(table)
+    for split in ("training", "dev", ""):
+        table.write_text("\n".join(["file\tcaption\tsplit", "1.png\tred\ttrain", f"2.png\tsun\t{split}"]))
+        with pytest.raises(ValueError, match=f"line 3: a split is train, valid or test, not '{split}'"):
+            read_captions(table)
+    tags = tmp_path / "tags.csv"
+    tags.write_text("0,a:1\n0,b:2\tc:1\n0,a:7\n")
+    assert read_captions(tags) == {"0.jpg": Captions(("a", "b, c"), tags=True)}
+
+
+def test_pictures_with_their_captions():
+    heart, sun, moon = (Captions((text,)) for text in ("red heart", "sun", "moon"))
     images, told = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), names=("x/1.png", "x/3.png", "x/2.png")), []
-    found = with_captions(images, {"1.png": "red heart", "2.png": "sun", "9.png": "moon"}, note=told.append)
-    assert found.captions == ("red heart", "sun")
+    found = with_captions(images, {"1.png": heart, "2.png": sun, "9.png": moon}, note=told.append)
+    assert found.captions == (heart, sun)
     assert told == ["1 pictures have no caption and are left out", "1 captions have no picture"]
     images = Images(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), names=("a/1.png", "b/1.png", "c/2.png"))
     told.clear()
-    found = with_captions(images, {"1.png": "both", "b/1.png": "this one", "9.png": "", "8.png": ""}, note=told.append)
-    assert found.names == ("a/1.png", "b/1.png") and found.captions == ("both", "this one")
-    assert told[-1] == "2 captions have no picture"
+    several = Captions(("its first", "its second"))
+    found = with_captions(images, {"1.png": heart, "b/1.png": sun, "9.png": several, "8.png": moon}, note=told.append)
+    assert found.names == ("a/1.png", "b/1.png") and found.captions == (heart, sun)
+    assert told[-1] == "3 captions have no picture"
     with pytest.raises(ValueError, match="no picture has a caption"):
-        with_captions(images, {"a.png": "b"})
+        with_captions(images, {"a.png": heart})
 
 
 def test_range_and_order():

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from seqgan.image.data import Shuffled
+from seqgan.checkpoint import load_weights
+from seqgan.image.data import Shuffled, to_bytes
 from seqgan.image.energy import (
     Autoencoder,
     AutoencoderConfig,
@@ -71,6 +72,8 @@ def test_real_pictures_have_less_energy_and_fakes_come_near(method, tmp_path):
     if method == "began":
         lines = recorded(tmp_path)
         assert lines[-1]["discriminator/convergence"] < 0.7 * lines[0]["discriminator/convergence"]
+        off = abs(0.5 * lines[0]["discriminator/real"] - lines[0]["discriminator/fake"])
+        assert lines[0]["discriminator/convergence"] >= lines[0]["discriminator/real"] + off - 1e-6
         assert lines[0]["discriminator/k"] > 0, "at first fakes are easy, and k rises"
 
 
@@ -122,6 +125,8 @@ def test_pictures_without_a_generator(tmp_path):
     again = Climber(config, size=64)
     again.load_state_dict(climber.state_dict())
     assert torch.equal(again.images, climber.images)
+    pictures = load_weights(climber.save(tmp_path / "pool.safetensors"))["images"]
+    assert pictures.dtype == torch.uint8 and torch.equal(pictures, to_bytes(climber.images))
 
 
 def test_dcgan_s_generator_plays_as_well(tmp_path):

@@ -5,9 +5,9 @@ import torch
 
 from seqgan.image.data import Images, Shuffled, read_digits, to_range
 from seqgan.image.energy import AutoencoderConfig, Decoder
-from seqgan.image.gan import GAN, METHODS, phases
+from seqgan.image.gan import GAN, METHODS, phases, without_spectral_norm
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.training import Stream, fit
+from seqgan.training import Stream, Turn, fit
 
 TINY = NetworkConfig(size=8, channels=1, latent=8, width=8)
 VARIANTS = [
@@ -89,9 +89,7 @@ def distance(generator):
 def test_every_method_learns(name, tmp_path):
     torch.manual_seed(0)
     method = METHODS[name]
-    config = NetworkConfig(
-        size=8, channels=1, latent=8, width=16, discriminator_norm="layer" if method.by_sample else "batch"
-    )
+    config = NetworkConfig(size=8, channels=1, latent=8, width=16, discriminator_norm=method.discriminator_norm)
     generator, discriminator = Generator(config), Discriminator(config)
     optimizers = method.optimizers(generator, discriminator)
     for optimizer in optimizers:
@@ -103,6 +101,66 @@ def test_every_method_learns(name, tmp_path):
     assert after < 0.5 * before, (before, after)
     if method.clip is not None:
         assert max(p.abs().max() for p in discriminator.parameters()) <= method.clip
+
+
+def test_the_layers_of_sn_gan_s_discriminator_have_spectral_norm_1(tmp_path):
+    torch.manual_seed(0)
+    method = METHODS["sn-gan"]
+    config = NetworkConfig(size=16, channels=1, latent=8, width=8, discriminator_norm=method.discriminator_norm)
+    generator, discriminator = Generator(config), Discriminator(config)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d | torch.nn.GroupNorm) for part in discriminator.modules())
+    game = phases(generator, discriminator, method.optimizers(generator, discriminator), method)
+    fit(game, Stream(Shuffled(halves().resized(16)), 16), 10, tmp_path)
+    discriminator.eval()
+    plain = without_spectral_norm(discriminator)
+    again = Discriminator.load(plain.save(tmp_path / "discriminator.safetensors"))
+    layers = [part for part in again.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)]
+    norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
+    assert norms == pytest.approx([1.0] * 3, abs=0.1), "its estimate lags a little"
+    image = torch.randn(4, 1, 16, 16)
+    torch.testing.assert_close(plain(image), discriminator(image))
+    torch.testing.assert_close(again(image), discriminator(image), atol=1e-3, rtol=1e-2)
+
+
+class White(torch.nn.Module):
+    """A generator of white pictures."""
+
+    def noise(self, count, generator=None):
+        return torch.ones(count, 1, 8, 8)
+
+    def forward(self, z):
+        return z
+
+
+class Brightness(torch.nn.Module):
+    """A discriminator that keeps what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.shown = torch.nn.Parameter(torch.ones(())), []
+
+    def forward(self, image):
+        self.shown.append(image.detach())
+        return self.scale * image.flatten(1).mean(1)
+
+
+@pytest.mark.parametrize("name", ["gan-r1", "loss-sensitive"])
+def test_wrong_labels_are_of_the_scores_only(name):
+    """The record and the penalties hear the truth, and no batch that the discriminator sees is a mixture."""
+    black, judge, optimizer = {"image": -torch.ones(64, 1, 8, 8)}, Brightness(), torch.optim.SGD([torch.ones(1)])
+
+    def play(wrong):
+        turn = Turn(black, 0, torch.Generator().manual_seed(0), {})
+        game = phases(White(), judge, [optimizer] * 2, METHODS[name], wrong=wrong)
+        return game[0].loss(turn), {key: value.item() for key, value in turn.watched.items()}
+
+    (right, told), (weak, told_weak) = play(0.0), play(0.5)
+    assert told == told_weak == {"real": -1.0, "fake": 1.0}
+    assert weak["game"] < 0.8 * right["game"]
+    shown = [image.unique().tolist() for image in judge.shown]
+    assert shown == [[-1.0], [1.0], [-1.0]] * 2 if name == "gan-r1" else [[-1.0], [1.0]] * 2
+    with pytest.raises(ValueError, match="from 0 to 0.5, not 0.7"):
+        play(0.7)
 
 
 def test_the_generator_s_move_uses_the_fake_that_the_discriminator_saw_last(tmp_path):

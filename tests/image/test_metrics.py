@@ -17,6 +17,11 @@ def test_psnr_of_a_constant_error():
     assert found.tolist() == pytest.approx([20 * math.log10(255 / 10), 0.0, math.inf])
 
 
+def test_psnr_is_of_pairs():
+    with pytest.raises(ValueError, match="in pairs"):
+        psnr(grey(1, 2), grey(1))
+
+
 def test_ssim_of_grey_pictures_is_that_of_their_levels():
     """Without variance the formula is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 * 255)^2."""
     constant = (0.01 * 255) ** 2

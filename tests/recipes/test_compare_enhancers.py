@@ -193,33 +193,45 @@ def test_our_own_model_by_path(pairs: Path, tmp_path: Path) -> None:
         and float(row["memory"]) > 100
     )
     assert "changes the length" not in done.stdout
+    # Two names that make one folder: the second is refused, and the first keeps its row.
+    other = str(tmp_path / "model").replace("/", "_").strip("_")
+    (tmp_path / other).mkdir()
+    again = compare("--pairs", pairs, "--out", tmp_path / "out", "--dnsmos", 0, "--systems", other)
+    assert again.returncode == 1 and f"holds {tmp_path / 'model'}; choose another --out" in again.stdout
+    assert read_table(tmp_path / "out")[str(tmp_path / "model"), "all", ""] == row
 
 
-@pytest.mark.parametrize("fault", ["no folder", "one side", "lengths", "text", "no adapters", "not python", "against"])
+FAULTS = {
+    "no folder": "nowhere: has no recordings",
+    "one side": "data: a is in only one of clean/ and noisy/",
+    "lengths": "a has 8000 samples in clean/ and 9000 in noisy/",
+    "silent": "a is silent in clean/",
+    "text": "a.wav",
+    "no adapters": "adapters.py: has no function load_NAME(threads)",
+    "not python": "adapters.py: not Python",
+    "against": "--against base: neither one of --systems nor measured",
+    "by": "--by snrdb: no manifest.tsv of these pairs has such a column",
+    "workers": "--workers are 1 or more, not 0",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> None:
     folder, adapters = tmp_path / "data", tmp_path / "adapters.py"
     adapters.write_text("def load_it(:" if fault == "not python" else "")
     for side in ("clean", "noisy"):
         (folder / side).mkdir(parents=True)
         size = 8000 if fault == "lengths" and side == "clean" else 9000
-        soundfile.write(folder / side / "a.wav", np.ones(size) / 10, 16_000)
+        level = 0 if fault == "silent" and side == "clean" else 0.1
+        soundfile.write(folder / side / "a.wav", np.full(size, float(level)), 16_000)
     if fault == "one side":
         (folder / "noisy" / "a.wav").rename(folder / "noisy" / "b.wav")
     if fault == "text":
         (folder / "noisy" / "a.wav").write_text("this is text")
     data = tmp_path / "nowhere" if fault == "no folder" else folder
     more = ("--adapters", adapters) if "adapters" in fault or "python" in fault else ()
-    more += ("--against", "base") if fault == "against" else ()
+    more += {"against": ("--against", "base"), "by": ("--by", "snrdb"), "workers": ("--workers", 0)}.get(fault, ())
     done = compare("--pairs", data, "--out", tmp_path / "out", "--systems", "noisy", *more)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    message = {
-        "no folder": "nowhere: has no recordings",
-        "one side": "data: a is in only one of clean/ and noisy/",
-        "lengths": "a has 8000 samples in clean/ and 9000 in noisy/",
-        "text": "a.wav",
-        "no adapters": "adapters.py: has no function load_NAME(threads)",
-        "not python": "adapters.py: not Python",
-        "against": "--against base: neither one of --systems nor measured",
-    }
-    assert message[fault] in done.stderr
+    assert FAULTS[fault] in done.stderr

@@ -1,14 +1,16 @@
 """The recipes of InfoGAN and conditional GANs in a subprocess: digits, and captions of tiny pictures."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
 from seqgan.image import InfoGAN
-from seqgan.image.conditional import Generator, TextToImage
+from seqgan.image.conditional import ConditionalConfig, Generator, TextToImage
 from seqgan.image.data import read_images, write_png
 
 from ..image.test_infogan import quarters
@@ -51,28 +53,106 @@ def test_digits_on_demand(judge, tmp_path):
     assert Generator.load(tmp_path / "generator.safetensors").config.classes == 10
 
 
-def test_captions(tmp_path):
-    places = ("top left", "top right", "bottom left", "bottom right")
+PLACES = ("top left", "top right", "bottom left", "bottom right")
+
+
+def split(i: int, label: int) -> str:
+    return "test" if i % 16 < 4 else "train"
+
+
+def write_captions(folder: Path, split=split, category=lambda i, label: PLACES[label]) -> list[str]:
+    """64 pictures, what is said of each, and the options that tell of them."""
     images, rows = quarters(64), ["file\tcaption\tcategory\tsplit"]
     for i, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True)):
-        write_png(tmp_path / "pictures" / f"{i}.png", pixels)
-        rows.append(f"{i}.png\t{places[label]}\t{places[label]}\t{'test' if i % 16 < 4 else 'train'}")
-    (tmp_path / "captions.tsv").write_text("\n".join(rows) + "\n")
-    options = ["--data", str(tmp_path / "pictures"), "--captions", str(tmp_path / "captions.tsv"), *SMALL]
+        write_png(folder / "pictures" / f"{i}.png", pixels)
+        rows.append(f"{i}.png\t{PLACES[label]}\t{category(i, label)}\t{split(i, label)}")
+    (folder / "captions.tsv").write_text("\n".join(rows) + "\n")
+    return ["--data", str(folder / "pictures"), "--captions", str(folder / "captions.tsv"), *SMALL]
+
+
+def test_captions(tmp_path):
+    options = write_captions(tmp_path)
+    rows = (tmp_path / "captions.tsv").read_text().splitlines()
     options += ["--classifier-steps", "60", "--run", str(tmp_path / "run"), "--ema", "0.9", "--variety", "1"]
     found = run("conditional.py", *options, "--steps", "200", "--sample-every", "100")
     assert found.returncode == 0, found.stderr
     result = scores(tmp_path / "run")
     assert result["chance"] == 0.25 and 0.6 < result["recall"] <= 1 and result["recall of real ones"] > 0.9
+    assert set(result["categories"]) == set(PLACES)
+    parts = result["categories"].values()
+    assert [part["captions"] for part in parts] == [1] * 4, "of several pictures, but the same one"
+    assert sum(part["recall"] for part in parts) / 4 == pytest.approx(result["recall"])
     model = TextToImage.from_pretrained(tmp_path / "run" / "generator.safetensors")
     assert set(model.generator.config.words) == {"top", "bottom", "left", "right"}
     assert (tmp_path / "run" / "captions.png").stat().st_size > 3000
     rows = [row.rsplit("\t", 1)[0] for row in rows]
     (tmp_path / "captions.tsv").write_text("\n".join(rows) + "\n")
     found = run("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "unsplit"))
-    assert "7 of 64 are held out" in found.stdout, found.stderr
+    assert "7 of 64 are held out" in found.stdout and scores(tmp_path / "unsplit")["chance"] == 0.25, found.stderr
     rare = run("conditional.py", *options, "--least", "100", "--run", str(tmp_path / "rare"))
     assert rare.returncode == 1 and "no word comes 100 times" in rare.stderr and not (tmp_path / "rare").exists()
+
+
+def test_the_split_valid_is_looked_at(tmp_path):
+    """It has two of the four categories, by which it is told from the split test; some pictures have none."""
+    options = write_captions(
+        tmp_path,
+        lambda i, label: "valid" if i >= 32 and label < 2 else split(i, label),
+        lambda i, label: "" if i in (0, 5, 33) else PLACES[label],
+    )
+    options += ["--classifier-steps", "10", "--run", str(tmp_path / "run"), "--steps", "2"]
+    found = run("conditional.py", *options)
+    assert found.returncode == 0 and "3 of 64 pictures have no category" in found.stdout, found.stderr
+    assert scores(tmp_path / "run")["chance"] == 0.25
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["validation/chance"] for line in lines if "validation/chance" in line] == [0.5]
+
+
+def test_tags_are_words(tmp_path):
+    options = write_captions(tmp_path)
+    for path in (tmp_path / "pictures").iterdir():
+        path.rename(path.with_suffix(".jpg"))
+    lines = ["blue hair:12\tred eyes:3", "red hair:7\tblue eyes:1"] * 32
+    (tmp_path / "captions.tsv").write_text("\n".join(f"{i},{line}" for i, line in enumerate(lines)))
+    found = run("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "run"))
+    assert found.returncode == 0, found.stderr
+    assert scores(tmp_path / "run") == {}, "there are no categories"
+    model = TextToImage.from_pretrained(tmp_path / "run")
+    assert set(model.generator.config.words) == {"blue hair", "red eyes", "red hair", "blue eyes"}
+    assert model.unknown("blue hair, red eyes, hat") == ["hat"]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (["--size", "20"], "4 times a power of 2 wide"),
+        (["--size", "0"], "8 at least, not 0"),
+        (["--judge", "auxiliary"], "of labels, not of words"),
+        (["--width", "0"], "sizes out of range"),
+        (["--condition", "0"], "0 numbers of a condition"),
+        (["--batch", "0"], "--batch counts from 1, not 0"),
+        (["--steps", "0"], "--steps counts from 1, not 0"),
+    ],
+)
+def test_settings_that_cannot_be_leave_no_run(settings, message, tmp_path):
+    recipe = importlib.import_module("recipes.conditional")
+    options = [*write_captions(tmp_path), *settings, "--run", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match=message):
+        recipe.main(tyro.cli(recipe.Settings, args=options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_captions_to_show(tmp_path):
+    """Each once, though there are four pictures of it."""
+    recipe = importlib.import_module("recipes.conditional")
+    settings = tyro.cli(recipe.Settings, args=write_captions(tmp_path))
+    material = recipe.captioned(settings, ConditionalConfig(size=8, classes=1))
+    assert sorted(material.captions) == sorted(PLACES) and len(material.show) == 4
+    assert recipe.spread(range(10), 4) == [0, 2, 5, 7]
+    assert recipe.spread(range(3), 4) == [0, 1, 2]
+    words, tags = ConditionalConfig(words=("red",)), ConditionalConfig(words=("red hair", "hat"), tags=True)
+    assert recipe.marked("Red heart, red hat", words) == "Red (heart), red (hat)"
+    assert recipe.marked("Red hair, blue hair, hat", tags) == "Red hair, (blue hair), hat"
 
 
 def test_what_has_no_labels(tmp_path):
@@ -93,6 +173,10 @@ def test_energies(system, tmp_path):
     result = scores(tmp_path)
     assert result["energy of real"] < min(first["validation/energy of real"], result["energy of noise"])
     assert result["frechet"] < first["validation/frechet"]
+    assert 1 <= result["modes"] <= 10 and result["kl"] >= 0
+    fakes = "discriminator/own" if system == "sampler" else "discriminator/fake"
+    assert any("discriminator/real" in line and fakes in line for line in lines)
+    assert (tmp_path / "pool.safetensors").exists() == (system == "sampler")
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {f"step0000{n}0.png" for n in (2, 4, 6, 8)}
     if system == "began":  # its k is a part of the run
         finished = run("energies.py", *options, "80")
@@ -108,8 +192,13 @@ def test_stacked_digits(tmp_path):
         result = scores(tmp_path / name)
         assert result["classifier"] > 0.8 and result["real"]["captured"] > 700, "2,000 draws of 1,000 modes show 865"
         assert 1 <= result["generated"]["captured"] < result["real"]["captured"]
+        assert len(set(result["missing"])) >= result["real"]["captured"] - result["generated"]["captured"]
+        assert all(len(mode) == 3 and mode.isdigit() for mode in result["missing"])
         assert len(list((tmp_path / name).rglob("curves.png"))) == (2 if name == "ensemble" else 1)
     assert {path.name for path in (tmp_path / "ensemble").glob("generator*")} == {"generator0", "generator1"}
+    (tmp_path / "packed" / "scores.json").write_text(
+        json.dumps({name: value for name, value in scores(tmp_path / "packed").items() if name != "missing"})
+    )  # as earlier runs have it
     table = run(
         "stacked_digits.py", "--table", str(tmp_path / "packed"), str(tmp_path / "ensemble"), "--run", str(tmp_path)
     )

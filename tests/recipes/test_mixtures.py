@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from seqgan.recipe import with_preset
+
 ROOT = Path(__file__).parents[2]
 mixtures = importlib.import_module("recipes.mixtures")
 
@@ -27,6 +29,16 @@ def test_mixtures():
     assert points.shape == (3, 1000, 2)
     off = torch.cdist(points.flatten(0, 1), grid).amin(1)
     assert off.square().mean().item() == pytest.approx(2 * 0.05**2, rel=0.1)
+
+
+def test_presets(tmp_path):
+    usual = with_preset(mixtures.Settings(), mixtures.PRESETS["paper"])
+    assert (usual.steps, usual.learning_rate, usual.decay) == (40_000, 1e-4, 0.0)
+    options = ["--preset", "reduced", "--seeds", "1", "--hidden", "8", "--maxout", "4", "--steps", "3"]
+    found = run(*options, "--run", str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["steps"], config["learning_rate"], config["decay"]) == (3, 1e-3, 0.5)
 
 
 def test_seeds_do_not_hear_of_one_another():
@@ -72,7 +84,7 @@ def test_a_ring_is_learnt(tmp_path):
     table = run("--table", str(tmp_path / "ring"), "--run", str(tmp_path))
     assert table.returncode == 0 and "| ring | gan | 1 | 400 |" in (tmp_path / "table.md").read_text()
     empty = run("--batch", "0", "--run", str(tmp_path / "x"))
-    assert empty.returncode == 1 and "count from 1" in empty.stderr
+    assert empty.returncode == 1 and "--batch counts from 1" in empty.stderr and not (tmp_path / "x").exists()
     penalised = run("--objective", "wgan-gp", "--run", str(tmp_path / "x"))
     assert penalised.returncode == 1 and "needs a penalty" in penalised.stderr
     wrong = run("--objective", "gann", "--run", str(tmp_path / "x"))

@@ -23,7 +23,7 @@ def estimate(*arguments, **options):
 @pytest.mark.parametrize("shift", [0.5, 2.0])
 def test_a_gradient_penalty_estimates_the_distance_and_clipping_falls_short(shift):
     """The Wasserstein-1 distance of N(0, 1) and N(shift, 1) is shift. Under a penalty of weight w the best slope is
-    1 + shift / 2 w, so that the estimate is a little too high."""
+    1 + shift / 2 w, so that the estimate is a little too high: 2 % for a shift of 2 and a weight of 50."""
     found = estimate(Wasserstein(), gaussian(shift), gaussian(0.0), penalty=50)
     assert found == pytest.approx(shift, rel=0.05)
     clipped = estimate(Wasserstein(), gaussian(shift), gaussian(0.0), clip=0.01)
@@ -32,10 +32,12 @@ def test_a_gradient_penalty_estimates_the_distance_and_clipping_falls_short(shif
 
 def test_a_penalty_of_both_sides_may_hold_a_critic_on_the_wrong_one():
     """Its slope of -1 is at a minimum of the penalty, and the way to +1 leads over slope 0, where that is highest. This
-    critic happens to begin there; the one-sided penalty has no such barrier, and in more dimensions one goes around."""
-    both = {side: estimate(Wasserstein(), gaussian(0.5), gaussian(0.0), penalty=10, one_sided=side) for side in (0, 1)}
-    assert both[0] == pytest.approx(-0.5, rel=0.1)
-    assert both[1] == pytest.approx(0.5 * (1 + 0.5 / 20), rel=0.03)
+    critic happens to begin there, if it is not made to begin as 0; the one-sided penalty has no such barrier."""
+    game = (Wasserstein(), gaussian(0.5), gaussian(0.0))
+    both = {side: estimate(*game, penalty=10, one_sided=side, flat=False) for side in (False, True)}
+    assert both[False] == pytest.approx(-0.5, rel=0.1)
+    assert both[True] == pytest.approx(0.5 * (1 + 0.5 / 20), rel=0.03)
+    assert estimate(*game, penalty=10) == pytest.approx(0.5 * (1 + 0.5 / 20), rel=0.03)
 
 
 def test_disjoint_supports_tell_jensen_and_shannon_nothing_of_the_distance():
