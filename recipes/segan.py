@@ -29,7 +29,7 @@ from torch.utils.data import default_collate
 from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
 from seqgan.speech.plot import RANGE, Spectrogram
@@ -111,7 +111,8 @@ def train(settings: Settings) -> None:
     if settings.data is None:
         raise ValueError("--data DIR is needed: recorded pairs, or speech and noise to mix")
     preset, folder = PRESETS[settings.preset], settings.run
-    network, rate = preset.network, settings.learning_rate or preset.learning_rate
+    network, chosen = preset.network, with_preset(settings, preset)
+    check_counts(chosen, "batch", "steps")
     mix = replace(settings.mix, seconds=network.window / network.sample_rate, sample_rate=network.sample_rate)
     training, pairs = open_sources(settings.data, settings.sources, mix, settings.seed)
     if isinstance(training, Pairs):
@@ -123,8 +124,8 @@ def train(settings: Settings) -> None:
         noisy, clean = prepare(batch["noisy"], batch["clean"], network)
         players.append(Discriminator(network, torch.stack([clean, noisy], 1)))
     # The paper names the algorithm and the rate; 0.9 is what its authors' framework has for the average of squares.
-    optimizers = [torch.optim.RMSprop(player.parameters(), rate, alpha=0.9) for player in players]
-    steps = settings.steps or preset.steps
+    optimizers = [torch.optim.RMSprop(player.parameters(), chosen.learning_rate, alpha=0.9) for player in players]
+    steps = chosen.steps
 
     def rate_factor(step: int) -> float:
         return min(1.0, (steps - step) / (preset.fall * steps)) if preset.fall else 1.0
@@ -145,7 +146,7 @@ def train(settings: Settings) -> None:
 
     fit(
         game,
-        Stream(training, settings.batch or preset.batch, settings.workers),
+        Stream(training, chosen.batch, settings.workers),
         steps,
         folder,
         every=every_and_last(settings.validate_every, steps, validate),

@@ -31,7 +31,7 @@ from seqgan.ema import EMA
 from seqgan.figures import draw_curves as draw
 from seqgan.figures import new_figure, read_metrics, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine, with_preset
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -121,10 +121,10 @@ def main(settings: Settings) -> None:
 
 def train(settings: Settings) -> None:
     training, held_out = read_data(settings)
-    preset, folder = PRESETS[settings.preset], settings.run
-    steps, rate = settings.steps or preset.steps, settings.learning_rate or preset.learning_rate
-    critic_steps = settings.critic_steps or (preset.critic_steps if settings.game == "wgan-gp" else 1)
-    config = WGANConfig(Symbols.build(training).symbols, settings.length, width=settings.width or preset.width)
+    chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
+    check_counts(chosen, "width", "critic_steps", "steps")
+    critic_steps = 1 if settings.game != "wgan-gp" and settings.critic_steps is None else chosen.critic_steps
+    config = WGANConfig(Symbols.build(training).symbols, settings.length, width=chosen.width)
     begin = None if settings.init is None else begin_from(settings.init, config)
     config = config if begin is None else begin.config
     tokens, measure = encode(training, config), Divergence(held_out)
@@ -135,7 +135,9 @@ def train(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     generator, critic = CharacterGenerator(config), Critic(config)
     generator = generator if begin is None else begin
-    optimizers = [torch.optim.Adam(player.parameters(), rate, betas=(0.5, 0.9)) for player in (generator, critic)]
+    optimizers = [
+        torch.optim.Adam(player.parameters(), chosen.learning_rate, betas=(0.5, 0.9)) for player in (generator, critic)
+    ]
     if settings.game == "wgan-gp":
         objective, weight = Wasserstein(), settings.penalty
     else:
@@ -149,13 +151,13 @@ def train(settings: Settings) -> None:
 
     game = phases(generator, critic, *optimizers, objective=objective, weight=weight, critic_steps=critic_steps)
     for phase, warm_up in zip(game, (0, settings.warm_up), strict=True):
-        phase.schedule = warm_up_and_cosine(steps, warm_up, settings.decay)
+        phase.schedule = warm_up_and_cosine(chosen.steps, warm_up, settings.decay)
     fit(
         game,
         Stream(Sequences(tokens, settings.seed), settings.batch),
-        steps,
+        chosen.steps,
         folder,
-        every=every_and_last(settings.evaluate_every, steps, evaluate),
+        every=every_and_last(settings.evaluate_every, chosen.steps, evaluate),
         ema=EMA(generator, settings.ema) if settings.ema else None,
         seed=settings.seed,
         precision=settings.precision,

@@ -40,7 +40,8 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
 
 def with_preset(settings: Settings, preset: Any) -> Settings:
     """The settings with the preset's values in the place of None (a 0 stays a 0); both are dataclasses."""
-    return replace(settings, **{name: value for name, value in vars(preset).items() if getattr(settings, name) is None})
+    missing = [name for name, value in vars(settings).items() if value is None]
+    return replace(settings, **{name: value for name, value in vars(preset).items() if name in missing})
 
 
 def check_counts(settings: Any, *names: str) -> None:
