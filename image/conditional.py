@@ -238,6 +238,14 @@ def split_words(caption: str, tags: bool = False) -> list[str]:
     return re.findall(r"[^\W_]+", caption.lower())
 
 
+def separate_tags(caption: str, tags: Iterable[str]) -> list[str]:
+    """Those between commas, and where one holds known tags, these and what is between them: `blue hair red eyes` is
+    `blue hair` and `red eyes`."""
+    known = re.compile(rf"\b({'|'.join(sorted(map(re.escape, tags), key=len, reverse=True))})\b")
+    parts = (part.strip() for tag in split_words(caption, tags=True) for part in known.split(tag))
+    return [part for part in parts if part]
+
+
 def build_words(captions: Iterable[str], least: int = 2, tags: bool = False) -> tuple[str, ...]:
     """The words, or tags, that occur so often at least, the most frequent first."""
     counts = Counter(word for caption in captions for word in split_words(caption, tags))
@@ -306,20 +314,25 @@ class TextToImage(Drawer):
         if not generator.config.words:
             raise ValueError("this generator draws labels, not captions")
 
+    def split(self, caption: str) -> list[str]:
+        """The words of a caption, or its tags, which need no commas between them where the model knows them."""
+        config = self.generator.config
+        return separate_tags(caption, config.words) if config.tags else split_words(caption)
+
     def unknown(self, caption: str) -> list[str]:
         """The words, or tags, of a caption that the model has never seen and does not heed."""
-        config = self.generator.config
-        return [word for word in dict.fromkeys(split_words(caption, config.tags)) if word not in config.words]
+        return [word for word in dict.fromkeys(self.split(caption)) if word not in self.generator.config.words]
 
     def __call__(self, caption: str, count: int = 1, seed: int | None = None) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for an empty caption
         or a count below 1."""
-        if not split_words(caption):
+        words = self.split(caption)
+        if not words:
             raise ValueError(f"a caption has words, not {caption!r}")
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
         config = self.generator.config
-        condition = encode([caption], config.words, config.tags).expand(count, -1)
+        condition = encode([", ".join(words)], config.words, config.tags).expand(count, -1)
         return draw(self.generator, count, seed, condition).cpu()
 
 

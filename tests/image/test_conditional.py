@@ -149,6 +149,9 @@ def test_tags(tmp_path):
     pictures = [model(caption, seed=1) for caption in (*captions[:2], "Red eyes, blue hair")]
     assert not torch.equal(*pictures[:2]) and torch.equal(pictures[0], pictures[2])
     assert model.unknown("green hair, red eyes, hat") == ["green hair", "hat"]
+    assert torch.equal(model("blue hair RED eyes", seed=1), pictures[0])
+    assert model.split("a hat, long blue hair red eyes") == ["a hat", "long", "blue hair", "red eyes"]
+    assert model.unknown("reblue hair red eyes-blue eyes") == ["reblue hair"]
 
 
 def test_the_bundled_model_takes_words():
