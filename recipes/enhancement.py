@@ -70,7 +70,7 @@ class Settings:
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
     channels: tuple[int, ...] | None = None
-    """Of the encoder's stages; by default the model's, as are the next five."""
+    """Of the encoder's stages; by default the model's, as are the next six."""
     paths: int | None = None
     """Dual paths before the recurrent layers."""
     path_hidden: int | None = None
@@ -81,6 +81,8 @@ class Settings:
     """Of these; 0 leaves them out where there are paths."""
     causal: bool | None = None
     """No look-ahead."""
+    taps: int | None = None
+    """Frames that each bin is filtered over; 1 is a mask."""
     steps: int = 100_000
     batch: int = 12
     learning_rate: float = 1e-3
@@ -119,6 +121,9 @@ class Settings:
     weights: LossWeights = field(default_factory=LossWeights)
 
 
+NETWORK = ("channels", "paths", "path_hidden", "hidden", "layers", "causal", "taps")  # settings of MaskGenerator
+
+
 def validate(generator: MaskGenerator, pairs: Sequence[ValidationPair]) -> dict[str, float]:
     """Mean PESQ-WB, STOI and SI-SDR (dB), and the sum by which the best weights are chosen."""
     rate, device = generator.config.sample_rate, next(generator.parameters()).device
@@ -144,7 +149,7 @@ def main(settings: Settings) -> None:
         export(pairs, settings.export_validation, settings.mix.sample_rate)
         return
     torch.manual_seed(settings.seed)
-    own = {name: getattr(settings, name) for name in ("channels", "paths", "path_hidden", "hidden", "layers", "causal")}
+    own = {name: getattr(settings, name) for name in NETWORK}
     own = {name: value for name, value in own.items() if value is not None}
     generator = MaskGenerator(replace(BASE if settings.model == "base" else SMALL, **own))
     if settings.init is not None:

@@ -67,6 +67,7 @@ CHANGES = {
         "two dual paths of 128 units alone, in 16 bands",
         f"{NO_ADVERSARY} --channels 16 32 48 64 --layers 0 --paths 2 --path-hidden 128",
     ),
+    "filter": Change("a filter over five frames instead of a mask", f"{NO_ADVERSARY} --taps 5"),
     "path": Change("a dual path before the recurrent layers", f"{NO_ADVERSARY} --paths 1 --path-hidden 64"),
     # Windows and batches, all of 24 seconds but for the last.
     "short": Change("windows of 1 s, batch 24", f"{NO_ADVERSARY} --mix.seconds 1 --batch 24"),

@@ -81,6 +81,7 @@ class GeneratorConfig:
     sample_rate: int = 16_000  # Hz
     compression: float = 0.3  # power on the magnitude of input and output
     mask_limit: float = 1.2  # largest gain on the compressed spectrum: 1.2 ** (1 / 0.3) is 5.3 dB
+    taps: int = 1  # frames that a bin is filtered over: up to the current one if causal, else around it; 1 is a mask
 
     def __post_init__(self) -> None:
         # Settings may come with somebody's weights: sizes that no enhancer has must not be allocated.
@@ -90,6 +91,8 @@ class GeneratorConfig:
             raise ValueError(f"sizes are whole numbers from 1: {self}")
         if max(self.layers, self.paths) > 16 or max(*self.channels, self.hidden, self.path_hidden) > 4096:
             raise ValueError(f"beyond 16 layers or 4096 channels: {self}")
+        if not isinstance(self.taps, int) or not 0 < self.taps <= 16 or not (self.causal or self.taps % 2):
+            raise ValueError(f"a filter has 1 to 16 taps, an odd number where it looks ahead: {self}")
         if self.window % 2 ** (len(self.channels) + 1) or self.path_hidden % 2:
             raise ValueError(f"the stages do not divide the window, or two directions the units: {self}")
 
@@ -153,7 +156,8 @@ class MaskGenerator(SavedModel):
     """Convolutions down to a few bands, dual paths and recurrent layers, convolutions up, a bounded complex mask.
 
     The compressed spectrum is divided by its level, so that the gain of a recording hardly matters to the network; the
-    mask is applied to the spectrum as it came.
+    mask is applied to the spectrum as it came. With several taps each bin has a mask for each of so many frames, and
+    the sum is taken: a filter that mends a frame from its neighbours (deep filtering, Mack and Habets 2020).
     """
 
     CONFIG, FORMAT = GeneratorConfig, "seqgan.speech.enhancer/1"
@@ -178,12 +182,14 @@ class MaskGenerator(SavedModel):
             )
             self.project = nn.Linear(wide, size)
         # A stage makes two frequencies of one (sub-pixel convolution), so it has twice the channels that it hands on.
-        ups = [(b, a) for a, b in reversed(pairs)]
-        self.decoder = nn.ModuleList(
-            TimeFrequencyConv(b, 2 * (2 if a == 3 else a), config.causal, last=a == 3) for b, a in ups
-        )
-        with torch.no_grad():  # begin near the identity: a mask of about 1 + 0i
-            self.decoder[-1].conv.bias.copy_(torch.tensor([1.0, 1.0, 0.0, 0.0]))
+        ups = [(b, 2 * a) for a, b in reversed(pairs[1:])]
+        self.decoder = nn.ModuleList(TimeFrequencyConv(a, b, config.causal) for a, b in ups)
+        self.decoder.append(TimeFrequencyConv(config.channels[0], 4 * config.taps, config.causal, last=True))
+        self.before = config.taps - 1 if config.causal else config.taps // 2  # frames of the filter before the current
+        with torch.no_grad():  # begin near the identity: about 1 + 0i for the current frame, nothing of the others
+            own, last = 4 * self.before, self.decoder[-1].conv  # a tap has real and imaginary parts, of two bins each
+            last.weight[:own] = last.weight[own + 4 :] = 0
+            last.bias.zero_()[own : own + 2] = 1
 
     def level(self, magnitude: Tensor, past: Past) -> tuple[Tensor, Past]:
         """Mean of the compressed magnitude: (batch, 1, 1) of the whole excerpt, or a running one if causal.
@@ -232,11 +238,20 @@ class MaskGenerator(SavedModel):
             x, past = stage(x + skip, next(pasts))
             state.append(past)
             x = interleave(x)
-        mask = torch.complex(x[:, 0].float(), x[:, 1].float()).transpose(1, 2)
+        mask = torch.complex(x[:, 0::2].float(), x[:, 1::2].float()).transpose(2, 3)  # (batch, tap, bins, frame)
         size = mask.abs().clamp_min(1e-6)
         limit = self.config.mask_limit
         mask = mask * (limit * torch.tanh(size / limit) / size)
-        return spectrum * torch.cat([mask, mask[:, -1:]], 1), state
+        mask = torch.cat([mask, mask[:, :, -1:]], 2)
+        if self.config.taps == 1:
+            return spectrum * mask[:, 0], state
+        past = next(pasts)
+        if past is not None and self.config.causal:
+            spectrum = torch.cat([past, spectrum], 2)
+        else:
+            spectrum = F.pad(spectrum, (self.before, self.config.taps - 1 - self.before))
+        state.append(spectrum[:, :, -self.before :])
+        return (spectrum.unfold(2, self.config.taps, 1).permute(0, 3, 1, 2) * mask).sum(1), state
 
     def enhance(self, wave: Tensor) -> Tensor:
         """wave: (batch, samples) at the generator's rate -> clean wave of the same shape, in one pass."""

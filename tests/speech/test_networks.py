@@ -1,9 +1,11 @@
 """The short-time transform is exact, causal networks are causal and stream exactly, the mask is bounded."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from seqgan.speech.networks import (
     BASE,
@@ -19,9 +21,11 @@ from seqgan.speech.networks import (
 
 RECURRENT = GeneratorConfig(channels=(16, 24, 32, 16), hidden=160, causal=True)
 BOTH = replace(RECURRENT, paths=1)
+FILTER = replace(RECURRENT, taps=5)
+THREE = replace(RECURRENT, channels=(3, 3))  # as many channels as the input has
 
 
-@pytest.fixture(params=[SMALL, RECURRENT, BOTH], ids=["small", "recurrent", "both"])
+@pytest.fixture(params=[SMALL, RECURRENT, BOTH, FILTER], ids=["small", "recurrent", "both", "filter"])
 def causal(request):
     torch.manual_seed(0)
     return MaskGenerator(request.param).eval()
@@ -64,7 +68,11 @@ def test_interleave_puts_neighbouring_channels_into_neighbouring_bins():
     assert torch.equal(y[:, 1, :, 1::2], x[:, 3])
 
 
-@pytest.mark.parametrize("config", [BASE, SMALL, RECURRENT, BOTH], ids=["base", "small", "recurrent", "both"])
+@pytest.mark.parametrize(
+    "config",
+    [BASE, SMALL, RECURRENT, BOTH, FILTER, THREE],
+    ids=["base", "small", "recurrent", "both", "filter", "three"],
+)
 def test_gain_of_a_recording_does_not_matter(config):
     torch.manual_seed(0)
     generator, wave = MaskGenerator(config).eval(), torch.randn(1, 8000) * 0.1
@@ -110,9 +118,40 @@ def test_mask_is_bounded_and_silence_stays_silent(causal):
     with torch.no_grad():
         causal.decoder[-1].conv.bias.fill_(100)
         spectrum = compress(torch.randn(1, 257, 10, dtype=torch.complex64))
-        gain = causal(spectrum)[0].abs() / spectrum.abs()
+        taps = causal.config.taps
+        heard = F.pad(spectrum.abs(), (taps - 1, 0)).unfold(2, taps, 1).sum(3)
+        gain = causal(spectrum)[0].abs() / heard
         assert gain.max() <= SMALL.mask_limit * 1.001
         assert causal.enhance(torch.zeros(1, 3000)).abs().max() == 0
+
+
+@pytest.mark.parametrize("tap", range(3))
+@pytest.mark.parametrize("causal, latest", [(True, 0), (False, 1)])
+def test_taps_are_masks_of_neighbouring_frames(causal, latest, tap):
+    """With one tap of gain 1i and the others 0, what comes out is that frame of the input, turned and bounded."""
+    generator = MaskGenerator(replace(RECURRENT, causal=causal, taps=3)).eval()
+    spectrum = compress(torch.randn(2, 257, 9, dtype=torch.complex64))
+    with torch.no_grad():
+        last = generator.decoder[-1].conv
+        last.weight.zero_()
+        last.bias.zero_().view(3, 2, 2)[tap, 1] = 1
+        filtered, _ = generator(spectrum)
+    ahead = tap - 2 + latest
+    gain = 1j * 1.2 * math.tanh(1 / 1.2)
+    torch.testing.assert_close(filtered[:, :, 2:-2], gain * spectrum.roll(-ahead, 2)[:, :, 2:-2], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_filter_begins_as_a_mask(causal):
+    spectrum, outputs = compress(torch.randn(2, 257, 9, dtype=torch.complex64)), []
+    for taps in (1, 5):
+        torch.manual_seed(0)
+        generator = MaskGenerator(replace(RECURRENT, causal=causal, taps=taps)).eval()
+        generator.decoder[-1].conv.weight.data[4 * generator.before :][:4] = 0.01
+        with torch.no_grad():
+            outputs.append(generator(spectrum)[0])
+    assert not torch.allclose(outputs[0], spectrum, rtol=0.1)
+    torch.testing.assert_close(*outputs)
 
 
 @pytest.mark.parametrize("config", [BASE, SMALL], ids=["base", "small"])
@@ -141,6 +180,7 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
 
 def test_settings_that_no_enhancer_has_are_refused():
     wrongs = [{"hidden": 10**9}, {"layers": 17}, {"paths": 17}, {"paths": -1}, {"path_hidden": 3}, {"layers": 0}]
+    wrongs += [{"taps": 0}, {"taps": 2}, {"taps": 17}]
     for wrong in (*wrongs, {"channels": (16, 0)}, {"channels": ("16",)}, {"window": 500}):
         with pytest.raises(ValueError):
             GeneratorConfig(**wrong)
