@@ -124,10 +124,11 @@ def main(settings: Settings) -> int:
 
 
 def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
-    files = [
-        {path.stem: path for path in sorted((folder / side).glob("*")) if path.suffix.lower() in AUDIO}
-        for side in ("clean", "noisy")
-    ]
+    files: list[dict[str, Path]] = [{}, {}]
+    for found, side in zip(files, ("clean", "noisy"), strict=True):
+        for path in sorted((folder / side).glob("*")):
+            if path.suffix.lower() in AUDIO and found.setdefault(path.stem, path) != path:
+                raise ValueError(f"{folder}: {side}/ has both {found[path.stem].name} and {path.name}")
     if not files[1]:
         raise ValueError(f"{folder}: has no recordings in noisy/; expected clean/ and noisy/ with the same names")
     alone = sorted(set(files[0]) ^ set(files[1]))
@@ -171,9 +172,14 @@ def _at_16_khz(path: Path, copy: Path) -> Path:
 
 def _named(folders: Iterable[Path]) -> dict[str, Path]:
     """Folders by their names, and by their parents' too where names are the same."""
-    folders = [folder.resolve() for folder in folders]
+    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
     names = [folder.name for folder in folders]
-    return {f.name if names.count(f.name) == 1 else f"{f.parent.name}-{f.name}": f for f in folders}
+    named: dict[str, Path] = {}
+    for folder, name in zip(folders, names, strict=True):
+        name = name if names.count(name) == 1 else f"{folder.parent.name}-{name}"
+        if named.setdefault(name, folder) != folder:
+            raise ValueError(f"{named[name]} and {folder} would both be called {name}: rename a folder")
+    return named
 
 
 # Running the systems.

@@ -17,6 +17,7 @@ anywhere, the same command goes on from the last checkpoint. The run's folder th
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -185,8 +186,9 @@ def main(settings: Settings) -> None:
     open_run(settings.run, settings)
     begun = any((settings.run / "checkpoints").glob("*.pt"))
     if not begun and is_main_rank():
+        earlier = next(f"earlier{n}" for n in itertools.count(1) if not any(settings.run.glob(f"earlier{n}.*")))
         for path in settings.run.glob("best.*"):  # of another training, whose scores mean nothing here
-            path.replace(path.with_name(f"earlier.{path.name}"))
+            path.replace(path.with_name(f"{earlier}.{path.name}"))
 
     def evaluate(step: int) -> dict[str, float]:
         scores = validate(generator, pairs)

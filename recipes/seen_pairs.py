@@ -5,10 +5,10 @@
     python recipes/compare_enhancers.py --pairs seen --by seen --systems noisy base small
 
 DIR and --sources are as for recipes/enhancement.py, and as they were in the training; of the shipped models, those
-above. Each of --count talkers that were held out is paired with one of the same corpus that was not, and a noise with
-one of the same kind; both talkers are mixed with both noises at one signal-to-noise ratio. --out gets clean/, noisy/
-and manifest.tsv with the columns utt, seen (both, talker, noise, neither), corpus, noise, snr_db. Talkers and noises
-differ by themselves: compare rises over `noisy`.
+above. --count times a talker that was held out, each in turn, is paired with one of the same corpus that was not, and
+a noise with one of the same kind; both talkers are mixed with both noises at one signal-to-noise ratio. --out gets
+clean/, noisy/ and manifest.tsv with the columns utt, seen (both, talker, noise, neither), corpus, noise, snr_db.
+Talkers and noises differ by themselves: compare rises over `noisy`.
 
 A network that is much better at what it has seen wants more data; one that is as good at what it has not wants more
 training or more parameters.
@@ -54,23 +54,23 @@ def main(settings: Settings) -> None:
     rows = [("utt", "seen", "corpus", "noise", "snr_db")]
     for i in range(settings.count):
         rng, snr = np.random.default_rng([settings.seed, i]), LEVELS[i % len(LEVELS)]
-        talk = pick(rng, found.talkers[i % len(found.talkers)])
+        corpus, talker = found.talkers[i % len(found.talkers)]
+        talk = pick(rng, talker)
         kind, noise = pick(rng, noises)
-        talks = {False: talk, True: talker_beside(talk, found, rng)}
+        talks = {False: talk, True: talker_beside(corpus, found, rng)}
         disturbances = {False: noise, True: pick(rng, found.noise[kind])}
         waves = {seen: library[path][:samples] for seen, path in talks.items()}
         for (talker_seen, noise_seen), seen in SEEN.items():
             clean, disturbance = waves[talker_seen], library[disturbances[noise_seen]]
             other = np.resize(np.trim_zeros(disturbance, "f"), len(clean))  # some begin with silence
             noisy = clean + at_ratio(other, clean, snr)
-            rows.append((f"{i:03}_{seen}", seen, talk.parent.parent.name, kind, str(snr)))
+            rows.append((f"{i:03}_{seen}", seen, corpus, kind, str(snr)))
             write_pair(settings.out, rows[-1][0], clean, noisy, RATE, peak=0.9)
     write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
-def talker_beside(talk: Path, found: Split, rng: np.random.Generator) -> Path:
-    """A recording of another talker of the same corpus, one of those that train."""
-    corpus = talk.parent.parent.name
+def talker_beside(corpus: str, found: Split, rng: np.random.Generator) -> Path:
+    """A recording of another talker of the corpus, one of those that train."""
     if not found.speech.get(corpus):
         raise ValueError(f"the corpus {corpus} has no talkers but those that are held out")
     return pick(rng, pick(rng, by_folder(found.speech[corpus])))

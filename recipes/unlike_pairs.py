@@ -43,7 +43,7 @@ from seqgan.speech.data import (
     reverberate,
     shape,
 )
-from seqgan.speech.sources import Sources, Split, split_sources, write_pair
+from seqgan.speech.sources import Sources, Split, in_turn, split_sources, write_pair
 
 RATE = 16_000
 LEVELS = (2.5, 7.5, 12.5, -2.5, 17.5)  # dB, of active speech to noise
@@ -85,7 +85,7 @@ def main(settings: Settings) -> None:
                 if "measured" in path.parts] if found.rooms else []  # fmt: skip
     rows = []
     for kind in settings.kinds:
-        talkers = maker.talkers_of(kind) if kind in CORPORA else found.talkers
+        talkers = maker.talkers_of(kind) if kind in CORPORA else [talker for _, talker in found.talkers]
         noises = [noise for noise in found.noises if (noise[0] == "music") == (kind == "music")]
         few = kind == "babble" and len(maker.crowd(talkers)) < 4
         if not talkers or not noises or few or (kind == "rooms" and not measured):
@@ -143,7 +143,7 @@ class Maker:
             talker = talkers[i * step % len(talkers)]
             path = talker[i // len(talkers) % len(talker)]
             heard = clean = self.library[path][: None if kind == "transcribed" else self.samples]
-            noise, disturbance = noises[i * 7 % len(noises)]
+            noise, disturbance = in_turn(noises, i)
             other = np.resize(np.trim_zeros(self.library[disturbance], "f"), len(clean))  # some begin with silence
             if kind == "rooms":
                 room = rooms[i % len(rooms)]

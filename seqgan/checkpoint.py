@@ -28,11 +28,16 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was."""
+def replacing(path: Path, anew: bool = False) -> Iterator[Path]:
+    """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was.
+
+    anew: where that name is taken, ValueError instead of writing over what may be somebody's.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     rank = os.environ.get("RANK", "0")  # each rank has a part of its own
     part = path.with_name(f"{path.name}.part" if rank == "0" else f"{path.name}.{rank}.part")
+    if anew and os.path.lexists(part):
+        raise ValueError(f"{part} is in the way, perhaps left by a run that was killed: move it")
     try:
         yield part
         _to_disk(part)

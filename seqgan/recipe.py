@@ -5,8 +5,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,7 +95,7 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
     return factor
 
 
-HARMLESS = re.compile(r"run|data|decay|threads|workers|precision|(.*[._])?(steps|epochs|every)")
+HARMLESS = re.compile(r"run|data|decay|threads|(metric_)?workers|precision|(.*[._])?(steps|epochs|every)")
 
 
 def open_run(folder: Path, settings: Any) -> None:
@@ -114,19 +114,29 @@ def refuse_others(folder: Path, settings: Any, harmless: re.Pattern = HARMLESS) 
     path = folder / "config.json"
     if not path.exists():
         return
-    old, new = (dict(_leaves(json.loads(text))) for text in (path.read_text(encoding="utf-8"), to_json(settings)))
+    texts, whole = (path.read_text(encoding="utf-8"), to_json(settings)), set(_mappings(settings))
+    old, new = (dict(_leaves(json.loads(text), whole)) for text in texts)
     changed = [name for name in old.keys() & new.keys() if old[name] != new[name] and not harmless.fullmatch(name)]
     if changed:
         told = ", ".join(f"{name} was {old[name]}, not {new[name]}" for name in sorted(changed))
         raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
 
 
-def _leaves(settings: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(settings: dict[str, Any], whole: Container[str], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{before}{name}.")
+        if isinstance(value, dict) and before + name not in whole:
+            yield from _leaves(value, whole, f"{before}{name}.")
         else:
             yield before + name, value
+
+
+def _mappings(settings: Any, before: str = "") -> Iterator[str]:
+    """The settings whose value is a mapping, which is other settings where it has one key more or less."""
+    for one in fields(settings) if is_dataclass(settings) else ():
+        value = getattr(settings, one.name)
+        if isinstance(value, Mapping):
+            yield before + one.name
+        yield from _mappings(value, f"{before}{one.name}.")
 
 
 def every_and_last(interval: int, steps: int, hook: Hook) -> dict[int, Hook]:

@@ -58,7 +58,7 @@ class FileReader:
                 "wav, flac, ogg, opus and mp3 are; ffmpeg makes a wav of others"
             ) from error
         file = self.file
-        samples = max(file.frames, promised(path) if file.format == "WAV" else 0)
+        samples = max(file.frames, promised(path) if file.format in ("WAV", "WAVEX", "RF64") else 0)
         self.format = Format(file.samplerate, file.channels, file.format, file.subtype, samples)
 
     def chunks(self, samples: int) -> Iterator[np.ndarray]:
@@ -144,7 +144,7 @@ def writing(path: str, source: Format) -> Iterator[Writer]:
     from seqgan.checkpoint import replacing
 
     form = format_like(source, Path(path).suffix)
-    with replacing(Path(path)) as part:
+    with replacing(Path(path), anew=True) as part:
         part.touch()  # whose errors say more than libsndfile's
         try:
             writer = FileWriter(part, form)

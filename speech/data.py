@@ -7,6 +7,7 @@ would have drawn.
 from __future__ import annotations
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from numpy.random import Generator
 from torch.utils.data import Dataset
 
 from .plan import AUDIO
+
+FRAME = 320  # samples by which levels are taken, 20 ms at 16 kHz; nothing shorter is mixed
 
 
 def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = (), required: bool = True) -> list[Path]:
@@ -93,8 +96,8 @@ class MixConfig:
     level: tuple[float, float] = (-45.0, -15.0)  # dBFS of the mixture
 
     def __post_init__(self) -> None:
-        if not self.seconds * self.sample_rate >= 1:
-            raise ValueError(f"mixtures of {self.seconds} s at {self.sample_rate} Hz hold nothing")
+        if not self.seconds * self.sample_rate >= FRAME:
+            raise ValueError(f"mixtures of {self.seconds} s at {self.sample_rate} Hz are shorter than {FRAME} samples")
 
 
 class Mixtures(Dataset):
@@ -235,10 +238,15 @@ class Pairs(Dataset):
 
 
 def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
-    """Files that share a folder together: for speech a talker, for noise a kind."""
+    """Files that share a folder together: for speech a talker, for noise a kind.
+
+    Of LibriSpeech's SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac, and LibriTTS's with _, those of a speaker are together.
+    """
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
-        folders[path.parent].append(path)
+        speaker, chapter = path.parts[-3:-1]
+        nested = speaker.isdigit() and re.match(f"{speaker}[-_]{re.escape(chapter)}[-_]", path.name)
+        folders[path.parents[1 if nested else 0]].append(path)
     return list(folders.values())
 
 
@@ -263,7 +271,7 @@ def root_mean_square(wave: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
 
 
-def active_level(wave: np.ndarray, frame: int = 320, depth: float = 35.0) -> float:
+def active_level(wave: np.ndarray, frame: int = FRAME, depth: float = 35.0) -> float:
     """Root mean square over the frames (20 ms) within `depth` dB of the loudest, so that pauses do not count."""
     power = np.square(wave[: len(wave) // frame * frame].reshape(-1, frame)).mean(1)
     return float(np.sqrt(power[power >= power.max() * 10 ** (-depth / 10)].mean()))

@@ -73,7 +73,7 @@ class PipeReader:
         if head[:4] == b"RF64" and size == UNKNOWN:
             size = wide
         self.align = align
-        self.left = size if size not in (0, UNKNOWN) else None  # bytes; a gstreamer pipe writes 0
+        self.left = size if size not in (0, UNKNOWN, LARGEST_KNOWN) else None  # bytes; a gstreamer pipe writes 0
         samples = size // align if self.left is not None and not LARGEST_KNOWN <= size < UNKNOWN else None
         self.format = Format(rate, channels, "WAV", CODES[code, bits], samples)
 

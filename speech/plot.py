@@ -27,6 +27,7 @@ class Spectrogram:
     def push(self, wave: np.ndarray) -> None:
         """wave: (channels, samples)"""
         self.samples += wave.shape[1]
+        wave = np.nan_to_num(wave, nan=0, posinf=0, neginf=0)
         self.kept = wave if self.kept is None else np.concatenate([self.kept, wave], 1)
         hop = self.size // 2
         frames = (self.kept.shape[1] - self.size) // hop + 1

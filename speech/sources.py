@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 
 from .data import Library, MixConfig, Mixtures, Pairs, by_folder, find_recordings, root_mean_square
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Sources:
     """
 
     speech: tuple[str, ...] = ("clean",)
-    """Folders with speech: one corpus a subfolder, one talker a folder."""
+    """Folders with speech: one corpus a subfolder, one talker a folder, or as LibriSpeech's SPEAKER/CHAPTER."""
     noise: tuple[str, ...] = ("noise",)
     """Folders with noise: one kind a subfolder."""
     rooms: tuple[str, ...] = ("rir",)
@@ -52,12 +56,12 @@ class ValidationPair:
 
 @dataclass(frozen=True)
 class Split:
-    """What trains, and what is held out: talkers, each a list of files, and (kind, file) of noises."""
+    """What trains, and what is held out: (corpus, files) of talkers and (kind, file) of noises."""
 
     speech: dict[str, list[Path]]  # by corpus
     noise: dict[str, list[Path]]  # by kind
     rooms: list[Path]
-    talkers: list[list[Path]]
+    talkers: list[tuple[str, list[Path]]]
     noises: list[tuple[str, Path]]
 
 
@@ -84,13 +88,15 @@ def split_sources(data: Path, sources: Sources) -> Split:
     rooms = [data / name for name in sources.rooms if (data / name).is_dir()]
     rooms = find_recordings(rooms, sources.exclude, required=False)
     for name in sources.emphasis:
-        if name not in speech:
-            raise ValueError(f"no corpus {name} to emphasise among {', '.join(speech)}")
+        if name not in speech and name not in noise:
+            raise ValueError(f"no corpus {name} to emphasise among {', '.join([*speech, *noise])}")
     if sources.validation_corpus is not None and sources.validation_corpus not in speech:
         raise ValueError(f"no corpus {sources.validation_corpus} among {', '.join(speech)}")
     chosen = [sources.validation_corpus] if sources.validation_corpus else list(speech)
-    talkers = hold_out_talkers([path for name in chosen for path in speech[name]], sources.validation_talkers)
-    held = {path for talker in talkers for path in talker}
+    corpus_of = {path: name for name in chosen for path in speech[name]}
+    held_out = hold_out_talkers(list(corpus_of), sources.validation_talkers)
+    talkers = [(corpus_of[talker[0]], talker) for talker in held_out]
+    held = {path for talker in held_out for path in talker}
     speech = {name: [path for path in paths if path not in held] for name, paths in speech.items()}
     if not any(speech.values()):
         raise ValueError(f"{data}: too little speech to hold some out for validation: nothing is left to train on")
@@ -133,23 +139,30 @@ def hold_out_talkers(paths: Sequence[Path], count: int) -> list[list[Path]]:
     return talkers[step // 2 :: step][:count]
 
 
+def in_turn(items: Sequence[Item], index: int) -> Item:
+    """In steps of seven, so that neighbours differ, or of the next number by which all of them have their turn."""
+    step = next(step for step in itertools.count(7) if math.gcd(step, len(items)) == 1)
+    return items[index * step % len(items)]
+
+
 def mix_validation(
-    talkers: Sequence[Sequence[Path]], noises: Sequence[tuple[str, Path]], rate: int, seconds: float = 5.0
+    talkers: Sequence[tuple[str, Sequence[Path]]], noises: Sequence[tuple[str, Path]], rate: int, seconds: float = 5.0
 ) -> list[ValidationPair]:
-    """Two mixtures a talker, without augmentation, at -2.5, 2.5, ... 17.5 dB; noises: (kind, file)."""
+    """Two mixtures a talker, without augmentation, at -2.5, 2.5, ... 17.5 dB; talkers: (corpus,
+    files), noises: (kind, file)."""
     if not noises:
         raise ValueError("too few noises to hold one out for validation: one in eight of a folder is, of five at least")
     library, pairs = Library(rate), []
-    for i, talker in enumerate([*talkers, *talkers]):
+    for i, (corpus, talker) in enumerate([*talkers, *talkers]):
         path = talker[i // len(talkers) % len(talker)]
         clean = library[path][: round(seconds * rate)]
-        kind, noise_path = noises[i * 7 % len(noises)]
+        kind, noise_path = in_turn(noises, i)
         noise = np.resize(library[noise_path], len(clean))
         snr = (-2.5, 2.5, 7.5, 12.5, 17.5)[i % 5]
         noise = noise * root_mean_square(clean) / max(root_mean_square(noise), 1e-6) * 10 ** (-snr / 20)
         gain = 0.9 / max(0.9, float(np.abs(clean + noise).max()))
         noisy, clean = ((wave * gain).astype(np.float32) for wave in (clean + noise, clean))
-        pairs.append(ValidationPair(f"{i:03}_{path.stem}", noisy, clean, path.parent.parent.name, kind, snr))
+        pairs.append(ValidationPair(f"{i:03}_{path.stem}", noisy, clean, corpus, kind, snr))
     return pairs
 
 
@@ -202,7 +215,8 @@ def export(pairs: Iterable[ValidationPair], folder: Path, rate: int = 16_000) ->
     rows = ["utt\tcorpus\tnoise\tsnr_db"]
     for pair in pairs:
         write_pair(folder, pair.name, pair.clean, pair.noisy, rate)
-        rows.append(f"{pair.name}\t{pair.corpus}\t{pair.noise}\t{pair.snr}")
+        snr = "" if math.isnan(pair.snr) else pair.snr
+        rows.append(f"{pair.name}\t{pair.corpus}\t{pair.noise}\t{snr}")
     (folder / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,8 @@
 """What recipes share: a run's folder belongs to one training, schedules, and when hooks are called."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch,
 @dataclass(frozen=True)
 class Mix:
     snr: tuple[float, float] = (0.0, 5.0)
+    emphasis: Mapping[str, float] = field(default_factory=lambda: {"a": 2.0})
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,17 @@ def test_a_folder_belongs_to_one_training(tmp_path):
     (tmp_path / "run" / "checkpoints" / "adversarial-000000001.pt").touch()
     open_run(tmp_path / "run", replace(settings, steps=20, sample_every=1, data=Path("moved")))
     assert json.loads(config.read_text())["steps"] == 20
-    for other in (replace(settings, learning_rate=1e-4), replace(settings, mix=Mix((0.0, 9.0)))):
-        with pytest.raises(ValueError, match=r"(learning_rate was 0.001|mix.snr was \[0.0, 5.0\]), not"):
+    others = [
+        (replace(settings, learning_rate=1e-4), "learning_rate was 0.001, not 0.0001"),
+        (replace(settings, mix=Mix((0.0, 9.0))), "mix.snr was [0.0, 5.0], not [0.0, 9.0]"),
+        (replace(settings, mix=Mix(emphasis={})), "mix.emphasis was {'a': 2.0}, not {}"),
+        (
+            replace(settings, mix=Mix(emphasis={"a": 2.0, "b": 0.0})),
+            "mix.emphasis was {'a': 2.0}, not {'a': 2.0, 'b': 0.0}",
+        ),
+    ]
+    for other, said in others:
+        with pytest.raises(ValueError, match=re.escape(said)):
             open_run(tmp_path / "run", other)
     assert json.loads(config.read_text())["learning_rate"] == 1e-3, "nothing is written"
 

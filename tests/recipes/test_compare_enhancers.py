@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -204,6 +205,8 @@ def test_our_own_model_by_path(pairs: Path, tmp_path: Path) -> None:
 FAULTS = {
     "no folder": "nowhere: has no recordings",
     "one side": "data: a is in only one of clean/ and noisy/",
+    "twice": "clean/ has both a.flac and a.wav",
+    "sets": "would both be called x-data: rename a folder",
     "lengths": "a has 8000 samples in clean/ and 9000 in noisy/",
     "silent": "a is silent in clean/",
     "text": "a.wav",
@@ -226,12 +229,17 @@ def test_wrong_usage_is_one_line(pairs: Path, tmp_path: Path, fault: str) -> Non
         soundfile.write(folder / side / "a.wav", np.full(size, float(level)), 16_000)
     if fault == "one side":
         (folder / "noisy" / "a.wav").rename(folder / "noisy" / "b.wav")
+    if fault == "twice":
+        soundfile.write(folder / "clean" / "a.flac", np.full(9000, 0.1), 16_000)
     if fault == "text":
         (folder / "noisy" / "a.wav").write_text("this is text")
     data = tmp_path / "nowhere" if fault == "no folder" else folder
     more = ("--adapters", adapters) if "adapters" in fault or "python" in fault else ()
     more += {"against": ("--against", "base"), "by": ("--by", "snrdb"), "workers": ("--workers", 0)}.get(fault, ())
-    done = compare("--pairs", data, "--out", tmp_path / "out", "--systems", "noisy", *more)
+    sets = [data]
+    if fault == "sets":
+        sets = [shutil.copytree(folder, tmp_path / f"{name}" / "x" / "data") for name in "ab"]
+    done = compare("--pairs", *sets, "--out", tmp_path / "out", "--systems", "noisy", *more)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert FAULTS[fault] in done.stderr

@@ -45,7 +45,7 @@ def test_trains_goes_on_and_starts_from_its_weights(recordings, tmp_path):
     anew = train("--data", recordings, "--run", tmp_path / "second", "--adversary", "none", "--steps", 1)
     assert anew.returncode == 0, anew.stderr
     assert not MaskGenerator.load(tmp_path / "second" / "best.safetensors").config.causal
-    assert (tmp_path / "second" / "earlier.best.safetensors").exists()
+    assert (tmp_path / "second" / "earlier1.best.safetensors").exists()
 
     third = train(
         *("--data", recordings, "--run", tmp_path / "third", "--model", "small", "--adversary", "wave", "--steps", 1),

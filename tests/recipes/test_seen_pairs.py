@@ -29,7 +29,7 @@ def test_what_was_seen_is_what_trains(recordings):
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["seen"] for row in rows] == ["both", "talker", "noise", "neither"] * 2
     found = split_sources(recordings, Sources(validation_corpus="read"))
-    talks = {True: found.speech["read"], False: [path for talker in found.talkers for path in talker]}
+    talks = {True: found.speech["read"], False: [path for _, talker in found.talkers for path in talker]}
     library = Library()
 
     def is_of(wave: np.ndarray, paths: list[Path]) -> bool:

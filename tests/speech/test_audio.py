@@ -76,6 +76,24 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_name_that_is_needed_for_a_while_may_be_somebodys(tmp_path):
+    (tmp_path / "a.wav.part").write_bytes(b"precious")
+    with pytest.raises(ValueError, match=r"a\.wav\.part is in the way"):
+        with writing(str(tmp_path / "a.wav"), Format(16_000, 1, "WAV", "PCM_16")):
+            pass
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64"])
+def test_a_wav_that_was_cut_is_known_to_have_been_longer(tmp_path, container):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((1000, 6)), 16_000, subtype="PCM_24", format=container)
+    path.write_bytes(path.read_bytes()[: -600 * 6 * 3])
+    with reading(str(path)) as reader:
+        assert reader.format.container == container and reader.format.samples == 1000
+        assert sum(chunk.shape[1] for chunk in reader.chunks(77)) == 400
+
+
 def test_a_rate_that_the_format_has_not_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"a\.opus cannot hold 1 channels at 44100 Hz"):
         with writing(str(tmp_path / "a.opus"), Format(44_100, 1, "WAV", "PCM_16")):
@@ -124,6 +142,14 @@ def test_sound_follows_what_other_programs_put_between(tmp_path):
     reader = PipeReader(io.BytesIO(data + samples.tobytes()), "pipe")
     assert reader.format == Format(8000, 1, "WAV", "PCM_16", None)
     assert np.array_equal(np.concatenate(list(reader.chunks(7)), 1)[0] * 2**15, samples)
+
+
+def test_the_size_that_sox_writes_for_an_unknown_one_ends_nothing(monkeypatch):
+    monkeypatch.setattr("seqgan.speech.pipe.LARGEST_KNOWN", 100)
+    header = b"RIFF\x00\x00\x00\x00WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 8000, 16_000, 2, 16)
+    reader = PipeReader(io.BytesIO(header + b"data" + struct.pack("<I", 100) + bytes(300)), "pipe")
+    assert reader.format.samples is None
+    assert sum(chunk.shape[1] for chunk in reader.chunks(77)) == 150
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import soundfile
 
 from seqgan.speech import data
 from seqgan.speech.data import MixConfig, Mixtures, find_recordings
-from seqgan.speech.sources import find_corpora
+from seqgan.speech.sources import Sources, find_corpora, open_sources
 
 RATE = 16_000
 PLAIN = MixConfig(
@@ -75,6 +75,20 @@ def test_emphasis_multiplies_the_chance_of_a_corpus(recordings):
     plain, doubled = data.chances(speech, {}), data.chances(speech, {"phone": 2.0})
     assert plain == pytest.approx([1 / 2, 1 / 2])
     assert doubled[list(speech).index("phone")] == pytest.approx(2 / 3)
+
+
+def test_emphasis_is_of_noise_too(recordings):
+    rain = sorted(path.name for path in (recordings / "noise").iterdir())[0]
+    training, _ = open_sources(recordings, Sources(emphasis={rain: 0.0, "phone": 0.0}), MixConfig(seconds=0.5))
+    assert min(training.noise_chance) == min(training.speech_chance) == 0
+    with pytest.raises(ValueError, match="no corpus nothing to emphasise among phone, read, "):
+        open_sources(recordings, Sources(emphasis={"nothing": 2.0}), MixConfig())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.019, -1.0])
+def test_mixtures_hold_a_frame_at_least(seconds):
+    with pytest.raises(ValueError, match="shorter than 320 samples"):
+        MixConfig(seconds=seconds)
 
 
 def test_mu_law_is_near_the_identity_and_coarse():

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 import seqgan.speech
+from seqgan.speech.plot import Spectrogram
 
 ENHANCE = str(Path(sys.executable).with_name("enhance"))
 SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "noisy.wav"
@@ -414,6 +415,14 @@ def test_a_named_pipe_is_read_once_even_on_a_terminal(tmp_path):
     os.close(ours)
     assert (result.returncode, result.stdout) == (0, b"out.wav\n")
     assert soundfile.info(tmp_path / "out.wav").frames == soundfile.info(SAMPLE).frames
+
+
+def test_samples_that_are_no_numbers_do_not_blacken_a_picture():
+    wave = noise(8000).T.astype(np.float32)
+    wave[0, [100, 5000]] = np.nan, np.inf
+    picture = Spectrogram(16_000)
+    picture.push(wave)
+    assert np.isfinite(picture.decibels()).all() and np.ptp(picture.decibels()) > 10
 
 
 def test_report_and_plot_of_the_default(tmp_path):

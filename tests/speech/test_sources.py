@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from seqgan.speech.data import MixConfig, Pairs, root_mean_square
-from seqgan.speech.sources import Sources, export, hold_out, hold_out_talkers, match_pairs, open_sources
+from seqgan.speech.sources import Sources, export, hold_out, hold_out_talkers, in_turn, match_pairs, open_sources
 
 RATE = 16_000
 
@@ -30,6 +30,35 @@ def test_held_out_talkers_are_spread_and_never_more_than_a_quarter(tmp_path):
     assert all(len(talker) == 2 for talker in talkers)
     assert len(hold_out_talkers(paths, 100)) == 10
     assert len(hold_out_talkers(paths[:2] * 4, 3)) == 2  # one folder: single files
+
+
+@pytest.mark.parametrize("mark", "-_")
+def test_chapters_of_one_speaker_stay_together(tmp_path, mark):
+    """As in LibriSpeech and LibriTTS, whose folders are SPEAKER/CHAPTER."""
+    paths = [
+        tmp_path / "LibriSpeech" / f"{speaker}" / f"{chapter}" / f"{speaker}{mark}{chapter}{mark}{i:04}.flac"
+        for speaker in range(100, 108)
+        for chapter in (7, speaker)
+        for i in range(2)
+    ]
+    held = hold_out_talkers(paths, 2)
+    assert [{path.parents[1].name for path in talker} for talker in held] == [{"102"}, {"106"}]
+    assert [len(talker) for talker in held] == [4, 4]
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 14, 54])
+def test_all_have_their_turn(count):
+    assert sorted(in_turn(range(count), i) for i in range(count)) == list(range(count))
+    assert in_turn(range(54), 2) == 14
+
+
+def test_pairs_are_named_by_their_corpus(tmp_path, recordings):
+    """Which is the first folder below the one that is given, however deep the talkers are."""
+    (tmp_path / "deep").mkdir()
+    (recordings / "clean").rename(tmp_path / "deep" / "clean")
+    (tmp_path / "deep").rename(recordings / "clean")
+    _, pairs = open_sources(recordings, Sources(), MixConfig())
+    assert {pair.corpus for pair in pairs} == {"clean"}
 
 
 def test_training_and_validation_share_nothing(recordings):
@@ -55,6 +84,10 @@ def test_exported_pairs_can_be_read_as_recorded_ones(recordings, tmp_path):
     assert len(match_pairs(tmp_path / "out" / "clean", tmp_path / "out" / "noisy")) == len(pairs)
     rows = (tmp_path / "out" / "manifest.tsv").read_text().splitlines()
     assert rows[0].split("\t") == ["utt", "corpus", "noise", "snr_db"] and len(rows) == len(pairs) + 1
+    assert float(rows[1].split("\t")[3]) == pairs[0].snr
+    _, again = open_sources(tmp_path / "out", Sources(), MixConfig())  # of whose ratios nothing is known
+    export(again, tmp_path / "again")
+    assert all(row.endswith("\t") for row in (tmp_path / "again" / "manifest.tsv").read_text().splitlines()[1:])
 
 
 def write_pairs(recordings, clean, noisy, names):
@@ -106,7 +139,7 @@ def test_what_cannot_be_read_or_held_out(recordings, tmp_path):
         path.unlink()
     with pytest.raises(ValueError, match="nothing is left to train on"):
         open_sources(tmp_path / "data", Sources(), MixConfig())
-    with pytest.raises(ValueError, match="hold nothing"):
+    with pytest.raises(ValueError, match="are shorter than 320 samples"):
         MixConfig(seconds=0)
 
 
