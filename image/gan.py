@@ -21,6 +21,7 @@ from torch import Tensor
 from seqgan.checkpoint import find_weights, read_metadata, save_folder
 from seqgan.divergences import TABLE, FDivergence
 from seqgan.objectives import (
+    RELATIVISTIC,
     Hinge,
     LeastSquares,
     LossSensitive,
@@ -138,7 +139,7 @@ def phases(
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
-        needed = isinstance(objective, RelativisticAverage)
+        needed = isinstance(objective, RELATIVISTIC)
         real = discriminator(seen(turn, turn.batch["image"])) if needed else None
         return {"game": objective.generator(discriminator(seen(turn, fakes(turn))), real)}
 

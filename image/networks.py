@@ -51,8 +51,10 @@ class NetworkConfig:
         limits = [(self.size, 1024), (self.channels, 64), (self.latent, 65_536), (self.width, 4096)]
         if not all(0 < size <= limit for size, limit in limits) or not 0 <= self.dense <= 65_536:
             raise ValueError(f"sizes out of range: {self}")  # settings may come with somebody's weights
-        if self.layers is not None and not 2 + 2 * self.stages <= self.layers <= 1000:
-            raise ValueError(f"{self.size} pixels take {2 + 2 * self.stages} layers or more, not {self.layers}")
+        if self.layers is not None and (self.layers % 2 or not 2 + 2 * self.stages <= self.layers <= 1000):
+            raise ValueError(
+                f"{self.size} pixels take an even number of layers, {2 + 2 * self.stages} or more, not {self.layers}"
+            )
 
     @property
     def stages(self) -> int:

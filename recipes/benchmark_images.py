@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from seqgan.game import Game
 from seqgan.image.gan import METHODS, phases
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import check_counts, prepare_torch, run
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
+    check_counts(settings, "batch", "repeats", "steps")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     image = 2 * torch.rand(settings.batch, 3, settings.size, settings.size) - 1
     functions = [through_the_game(settings, image), by_hand(settings, image.to(device))]

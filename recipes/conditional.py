@@ -7,12 +7,13 @@
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
 caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads, each of whose
 tags is a word. A picture may have several captions: training takes them in turn, and it is judged by the first. Where
-none is of the split test, up to a hundred pictures are held out. Interrupted anywhere, the same command goes on. The
-run's folder then holds `generator.safetensors`, `samples/`, `curves.png` and `scores.json`: the share of pictures in
-which a classifier sees the label that was asked for, and distances and coverage by its features; with captions
-`captions.png`, pictures of held-out ones, and where there are categories, the recall of the right one for the captions
-of the split test, averaged over the categories and of each, what the real pictures of these captions get, and what
-chance gives. While it trains, this is looked at on the split valid, if there is one.
+none is of the split test, up to a hundred pictures of the split train are held out, but not others that have the same
+caption. Interrupted anywhere, the same command goes on. The run's folder then holds `generator.safetensors`,
+`samples/`, `curves.png` and `scores.json`: the share of pictures in which a classifier sees the label that was asked
+for, and distances and coverage by its features; with captions `captions.png`, drawn from those of held-out pictures,
+and where there are categories, the recall of the right one for the captions of the split test, averaged over the
+categories and of each, what the real pictures of these captions get, and what chance gives. While it trains, this is
+looked at on the split valid, if there is one.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def main(settings: Settings) -> None:
     )
     average = EMA(generator, settings.ema)
     data = Stream(material.data, chosen.batch)
-    open_run(folder, settings)
+    open_run(folder, settings, chosen.steps)
     watch, judge = material.train_judges()
 
     def look(step: int) -> dict[str, float]:
@@ -220,7 +221,8 @@ def captioned(settings: Settings, plan: ConditionalConfig) -> Material:
     images = with_captions(read_images(settings.data, plan.size), captions)
     splits, tags = [own.split for own in images.captions], images.captions[0].tags
     if "test" not in splits:
-        for i in range(0, len(images), max(10, len(images) // 100)):
+        taught = [i for i, split in enumerate(splits) if split == "train"]
+        for i in taught[:: max(10, -(-len(taught) // 100))]:
             splits[i] = "test"
         print(f"no picture is of the split test: {splits.count('test')} of {len(images)} are held out", flush=True)
     taught, valid, test = ([i for i, split in enumerate(splits) if split == kind] for kind in SPLITS)

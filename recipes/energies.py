@@ -116,7 +116,7 @@ def main(settings: Settings) -> None:
     channels, size = images.pixels.shape[1:3]
     torch.manual_seed(settings.seed)
     system = build(chosen, channels, size)
-    open_run(folder, settings)
+    open_run(folder, settings, chosen.steps)
     classifier = None
     if images.labels is not None:
         classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)

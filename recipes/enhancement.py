@@ -183,7 +183,7 @@ def main(settings: Settings) -> None:
         discriminator_optimizer=discriminator_optimizer,
         schedule=warm_up_and_cosine(settings.steps, settings.warm_up, settings.decay),
     )
-    open_run(settings.run, settings)
+    open_run(settings.run, settings, settings.steps)
     begun = any((settings.run / "checkpoints").glob("*.pt"))
     if not begun and is_main_rank():
         earlier = next(f"earlier{n}" for n in itertools.count(1) if not any(settings.run.glob(f"earlier{n}.*")))

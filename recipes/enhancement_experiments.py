@@ -23,8 +23,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from seqgan.checkpoint import write_text
-from seqgan.figures import read_metrics
 from seqgan.recipe import run
+from seqgan.record import read_metrics
 
 RECIPE = Path(__file__).with_name("enhancement.py")
 SCORES = {"pesq": ("PESQ", "+.3f"), "stoi": ("STOI", "+.4f"), "si_sdr": ("SI-SDR dB", "+.2f")}

@@ -21,13 +21,14 @@ import torch
 
 from seqgan.checkpoint import write_json
 from seqgan.coverage import label_modes
-from seqgan.figures import GAME, draw_curves, new_figure, read_metrics, save_figure
+from seqgan.figures import GAME, draw_curves, new_figure, save_figure
 from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, Method, phases, without_spectral_norm
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
 from seqgan.objectives import NonSaturating
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
+from seqgan.record import read_metrics
 from seqgan.training import EMA, Stream, fit
 
 
@@ -121,7 +122,7 @@ def train(settings: Settings) -> None:
         noise=lambda step: settings.noise * (1 - step / chosen.steps),
         wrong=settings.wrong,
     )
-    open_run(folder, settings)
+    open_run(folder, settings, chosen.steps)
     classifier = None
     if images.labels is not None:
         classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)

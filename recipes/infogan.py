@@ -93,7 +93,9 @@ def main(settings: Settings) -> None:
         ),
     ]
     weight = settings.information
-    open_run(folder, settings)
+    if chosen.batch == 1:
+        raise ValueError("--batch is 2 or more: the recogniser normalises over it")
+    open_run(folder, settings, chosen.steps)
     classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
 
     def look(step: int) -> dict[str, float]:
@@ -129,7 +131,7 @@ def judge(generator: Generator, code: CodeConfig, classifier: Classifier, number
 
 
 def show(generator: Generator, code: CodeConfig, folder: Path, step: int) -> None:
-    """Ten pictures of every category, a sweep of each continuous code, and beside them one of plain noise."""
+    """Pictures of every category in columns, a sweep of each continuous code, and beside them one of plain noise."""
     device = next(generator.parameters()).device
     random = torch.Generator(device).manual_seed(0)
     z = torch.cat([plain(code, random) for _ in range(COLUMNS)])

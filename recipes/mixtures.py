@@ -31,7 +31,7 @@ from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.coverage import Modes, mixture_modes
 from seqgan.figures import GAME, draw_run, new_figure, save_figure
 from seqgan.image.gan import METHODS
-from seqgan.objectives import RelativisticAverage
+from seqgan.objectives import RELATIVISTIC, LossSensitive
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine, with_preset
 from seqgan.training import Phase, Turn, fit
 
@@ -186,8 +186,8 @@ def main(settings: Settings) -> None:
     if settings.objective not in METHODS:
         raise ValueError(f"no objective {settings.objective!r}; there are {', '.join(METHODS)}")
     method = METHODS[settings.objective]
-    if method.penalty is not None or method.clip is not None:
-        raise ValueError(f"{settings.objective} needs a penalty or a limit on the weights, which are not played here")
+    if method.penalty or method.clip or method.spectral or isinstance(method.objective, LossSensitive):
+        raise ValueError(f"{settings.objective} needs a penalty, a limit on the weights or distances, not played here")
     settings = with_preset(settings, PRESETS[settings.preset])
     check_counts(settings, "pack", "seeds", "batch", "steps", "hidden", "maxout")
     train(settings)
@@ -202,7 +202,7 @@ def train(settings: Settings) -> None:
         for player in (generator, discriminator)
     ]
     objective, folder = METHODS[settings.objective].objective, settings.run
-    open_run(folder, settings)
+    open_run(folder, settings, settings.steps)
 
     def packed(points: Tensor) -> Tensor:
         return points.reshape(settings.seeds, -1, 2 * settings.pack)
@@ -222,7 +222,7 @@ def train(settings: Settings) -> None:
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
         real = [None] * settings.seeds
-        if isinstance(objective, RelativisticAverage):
+        if isinstance(objective, RELATIVISTIC):
             real = discriminator(packed(turn.batch))
         return {"game": sum(map(objective.generator, discriminator(packed(fakes(turn))), real))}
 
@@ -248,7 +248,9 @@ def train(settings: Settings) -> None:
     save_weights(folder / "generator.safetensors", generator)
     found = judge(generator.eval(), settings, folder / "samples" / f"step{settings.steps:06}.png")
     write_json(folder / "scores.json", [asdict(modes) for modes in found])
-    draw_run(folder, GAME | {"modes": {"validation/captured": ""}, "share of good samples": {"validation/good": ""}})
+    losses = {"losses, summed over the seeds": GAME["losses"]}
+    panels = losses | {title: names for title, names in GAME.items() if title != "losses"}
+    draw_run(folder, panels | {"modes": {"validation/captured": ""}, "share of good samples": {"validation/good": ""}})
     print(table([folder]), end="")
 
 

@@ -132,7 +132,7 @@ def train(settings: Settings) -> None:
 
     in_turn = [part for both in zip(players, optimizers, strict=True) for part in both]
     game = phases(*in_turn, weight=settings.l1, schedule=rate_factor)
-    open_run(folder, settings)
+    open_run(folder, settings, steps)
     model = SEGAN(players[0])
     average = EMA(players[0], preset.ema) if preset.ema else None
 

@@ -168,7 +168,7 @@ def train(settings: Settings) -> None:
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
     if settings.start is not None:
         adopt(settings.start, settings.run, config)
-    open_run(settings.run, config)
+    open_run(settings.run, config, settings.schedule.steps)
     if settings.oracle is None:
         writer = random_oracle(LSTMConfig(settings.vocabulary), settings.oracle_seed)
     else:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from seqgan.checkpoint import write_text
-from seqgan.figures import new_figure, read_metrics, save_figure
+from seqgan.figures import new_figure, save_figure
+from seqgan.record import read_metrics
 
 Point = Mapping[str, Any]  # an evaluation
 MEASURES = {"NLL_oracle": "nll_oracle", "NLL_gen": "nll_gen", "self-BLEU-2": "self_bleu_2"}

@@ -106,7 +106,7 @@ def train(settings: Settings) -> None:
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which modes are counted")
     _ = networks(chosen)  # raises where these cannot be
-    open_run(folder, settings)
+    open_run(folder, settings, chosen.steps)
     held = torch.arange(len(images)) % 5 == 0  # of the classifier only: the generators learn from all
     taught, shown = (images.select(mask.nonzero()[:, 0].tolist()) for mask in (~held, held))
     classifier = train_classifier(taught, folder, settings.classifier_steps, seed=settings.seed)

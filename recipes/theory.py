@@ -30,7 +30,7 @@ from seqgan.divergences import NAMES, FDivergence
 from seqgan.figures import new_figure, save_figure
 from seqgan.objectives import Wasserstein
 from seqgan.penalties import clip_weights, gradient_penalty
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import check_counts, prepare_torch, run
 
 Samples = Callable[[int, torch.Generator], Tensor]  # so many, drawn by a generator: (count, 1)
 PENALTY, CLIP = 50.0, 0.01
@@ -118,6 +118,7 @@ def divergence(objective: FDivergence, shift: float) -> float:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
+    check_counts(settings, "steps")
     figure = new_figure(18, 4)
     axes = figure.subplots(1, 4)
     rows = ["| experiment | exact | estimated |", "|---" * 3 + "|"]

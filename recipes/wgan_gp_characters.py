@@ -29,9 +29,10 @@ import torch
 from seqgan.checkpoint import find_weights, write_json, write_text
 from seqgan.ema import EMA
 from seqgan.figures import draw_curves as draw
-from seqgan.figures import new_figure, read_metrics, save_figure
+from seqgan.figures import new_figure, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine, with_preset
+from seqgan.record import read_metrics
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -129,7 +130,7 @@ def train(settings: Settings) -> None:
     config = config if begin is None else begin.config
     tokens, measure = encode(training, config), Divergence(held_out)
     samples = settings.samples or len(held_out)
-    open_run(folder, settings)
+    open_run(folder, settings, chosen.steps)
     if not (folder / "references.json").exists():
         write_json(folder / "references.json", references(training, tokens, config, measure, samples))
     torch.manual_seed(settings.seed)

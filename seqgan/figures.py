@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import replacing
+from .record import read_metrics
 
 Panels = Mapping[str, Mapping[str, str]]  # title -> recorded name -> its label
 
@@ -34,12 +34,6 @@ def new_figure(width: float, height: float, dpi: int = 100) -> Any:
 def save_figure(figure: Any, path: Path) -> None:
     with replacing(path) as part:
         figure.savefig(part, format="png")
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's record, `metrics.jsonl`; none where there is none yet."""
-    path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def draw_curves(axis: Any, runs: Mapping[str, Path], names: Mapping[str, str], title: str) -> None:

@@ -158,6 +158,9 @@ class RelativisticAverage:
         return self.discriminator(real=fake, fake=_needed(real))
 
 
+RELATIVISTIC = (Relativistic, RelativisticAverage)  # whose generator needs the scores of real samples, too
+
+
 @dataclass(frozen=True)
 class LossSensitive:
     """Qi 2017, "Loss-sensitive generative adversarial networks on Lipschitz densities", equations 6 and 7.

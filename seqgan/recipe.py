@@ -51,6 +51,23 @@ def check_counts(settings: Any, *names: str) -> None:
             raise ValueError(f"--{name.replace('_', '-')} counts from 1, not {getattr(settings, name)}")
 
 
+RANGES = {
+    "seed": (0, math.inf),
+    "ema|decay": (0, 1),
+    "noise|learning_rate|.*_every": (0, math.inf),
+    "classifier_steps|climb": (1, math.inf),
+}
+
+
+def check_ranges(settings: Any) -> None:
+    """ValueError where one of the settings, a dataclass or a dict, is a number beyond its range in RANGES."""
+    for name, value in (settings if isinstance(settings, dict) else vars(settings)).items():
+        for pattern, (least, most) in RANGES.items():
+            if isinstance(value, int | float) and re.fullmatch(pattern, name) and not least <= value <= most:
+                span = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+                raise ValueError(f"--{name.replace('_', '-')} is {span}, not {value}")
+
+
 def prepare_torch(threads: int | None) -> None:
     """threads: of torch on the CPU, None for one a core."""
     import torch
@@ -95,17 +112,24 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
     return factor
 
 
-HARMLESS = re.compile(r"run|data|decay|threads|(metric_)?workers|precision|(.*[._])?(steps|epochs|every)")
+HARMLESS = re.compile(
+    r"run|data|decay|threads|(metric_)?workers|precision|(?!.*(critic|classifier)_steps)(.*[._])?(steps|epochs|every)"
+)
 
 
-def open_run(folder: Path, settings: Any) -> None:
+def open_run(folder: Path, settings: Any, steps: int = sys.maxsize) -> None:
     """Makes the run's folder and writes `settings` (a dataclass or a dict) to its config.json.
 
-    ValueError, and nothing written, where a training was begun there with settings that would make another of it. How
-    long it takes, how often it looks, and where it runs may change (HARMLESS).
+    ValueError, and nothing written, where settings are beyond RANGES, or where a training was begun there with settings
+    that would make another of it. How long it takes, how often it looks, and where it runs may change (HARMLESS), but
+    its game cannot have more than `steps` behind it.
     """
+    check_ranges(settings)
     if any((folder / "checkpoints").glob("*.pt")):
         refuse_others(folder, settings)
+    done = max((int(path.stem.split("-")[1]) for path in folder.rglob("adversarial-*.pt")), default=0)
+    if done > steps:
+        raise ValueError(f"{folder} holds a training of {done} steps, more than {steps}: choose another --run")
     write_text(folder / "config.json", to_json(settings))
 
 

@@ -5,10 +5,12 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from .checkpoint import replacing
+from .checkpoint import write_text
 
 
 class Record:
@@ -20,7 +22,7 @@ class Record:
         self.bar = self.tensorboard = None
         if main:
             self.run.mkdir(parents=True, exist_ok=True)
-            _forget_after(self.run / "metrics.jsonl", stage, start)
+            _forget_after(self.run, stage, start)
             self.metrics = (self.run / "metrics.jsonl").open("a", encoding="utf-8")
 
     def __enter__(self) -> "Record":
@@ -77,20 +79,20 @@ class Record:
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
 
 
-def _forget_after(path: Path, stage: str, step: int) -> None:
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """What a run recorded, but for a line that was torn by a kill; none where there is none yet."""
+    path, found = run / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def _forget_after(run: Path, stage: str, step: int) -> None:
     """Drops the stage's lines past `step`, which will be written again, and a line that was torn by a kill."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if entry.get("stage") != stage or entry.get("step", 0) <= step:
-            kept.append(line + "\n")
-    with replacing(path) as part:
-        part.write_text("".join(kept), encoding="utf-8")
+    kept = [line for line in read_metrics(run) if line.get("stage") != stage or line.get("step", 0) <= step]
+    if kept or (run / "metrics.jsonl").exists():
+        write_text(run / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def _tensorboard(folder: Path, start: int):

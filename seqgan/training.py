@@ -70,7 +70,8 @@ def fit(
     with Record(run, stage, steps, game.step, main) as record, _interruptible() as caught:
         if game.step:
             record.say(f"{'finished' if game.step >= steps else 'goes on'} at step {game.step}")
-        while game.step < steps:
+        stop = False
+        while game.step < steps and not stop:
             game.play()
             record.tick(game.step)
             stuck = _warn_of_skips(game, record, patience)
@@ -81,15 +82,16 @@ def fit(
             for interval, hook in (every or {}).items():
                 if game.step % interval == 0:
                     _look(game, hook, record)
-            leave = game.any_rank(bool(caught)) or game.step == steps or stuck is not None
-            if main and (leave or _due(saved, game.step, checkpoint_every, checkpoint_seconds)):
+            stop = game.any_rank(bool(caught))
+            last = stop or game.step == steps or stuck is not None
+            if main and (last or _due(saved, game.step, checkpoint_every, checkpoint_seconds)):
                 save(checkpoints, stage, game.step, game.state_dict())
                 saved = time.monotonic()
             if stuck is not None:
                 raise stuck
-            if leave and game.step < steps:
-                record.say(f"stopped and saved at step {game.step}; the same command goes on from there")
-                raise SystemExit(128 + (caught[0] if caught else signal.SIGTERM))
+        if stop or game.any_rank(bool(caught)):  # or while the last step was saved: what follows is not to begin
+            record.say(f"stopped and saved at step {game.step}; the same command goes on from there")
+            raise SystemExit(128 + (caught[0] if caught else signal.SIGTERM))
 
 
 def _resume(game: Game, checkpoints: Path, stage: str) -> None:

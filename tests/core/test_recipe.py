@@ -50,6 +50,49 @@ def test_a_folder_belongs_to_one_training(tmp_path):
     assert json.loads(config.read_text())["learning_rate"] == 1e-3, "nothing is written"
 
 
+def test_a_folder_is_not_told_of_fewer_steps_than_it_has_behind_it(tmp_path):
+    """Neither of its own game nor of an ensemble's."""
+    for name in ("plain", "several"):
+        folder = tmp_path / name / ("generator0" if name == "several" else "") / "checkpoints"
+        folder.mkdir(parents=True)
+        (folder / "adversarial-000000006.pt").touch()
+        (folder / "classifier-000000600.pt").touch()
+        open_run(tmp_path / name, Settings(steps=6), 6)
+        with pytest.raises(ValueError, match="of 6 steps, more than 5: choose"):
+            open_run(tmp_path / name, Settings(steps=5), 5)
+        assert json.loads((tmp_path / name / "config.json").read_text())["steps"] == 6
+
+
+@pytest.mark.parametrize("name", ["classifier_steps", "critic_steps"])
+def test_some_steps_are_not_how_long_it_takes(tmp_path, name):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "adversarial-000000001.pt").touch()
+    open_run(tmp_path, {name: 5, "steps": 10})
+    open_run(tmp_path, {name: 5, "steps": 20})
+    with pytest.raises(ValueError, match=f"{name} was 5, not 6"):
+        open_run(tmp_path, {name: 6, "steps": 20})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1},
+        {"ema": 1.5},
+        {"decay": -0.1},
+        {"noise": -1.0},
+        {"learning_rate": float("nan")},
+        {"sample_every": -1},
+        {"classifier_steps": 0},
+    ],
+)
+def test_numbers_beyond_their_range(tmp_path, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} is (0 or more|1 or more|from 0 to 1), not"):
+        open_run(tmp_path / "run", wrong)
+    assert not (tmp_path / "run").exists()
+    open_run(tmp_path / "run", {"seed": 0, "ema": 1, "noise": ("rain",), "decay": None, "sample_every": 0})
+
+
 def test_a_hook_is_called_at_the_end_whatever_its_interval():
     hook = object()
     assert every_and_last(4, 8, hook) == {4: hook}

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from seqgan.record import read_metrics
+
 from .toy import Toy, assert_same, checkpoint, metrics
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,32 @@ def test_a_signal_finishes_the_step_saves_and_leaves(whole, tmp_path, number, ca
     assert signal.getsignal(number) == usual
     assert "saved at step 7" in capsys.readouterr().err
     assert checkpoint(tmp_path)["step"] == 7
+
+
+@pytest.mark.parametrize("when", ["last step", "last evaluation", "last save"])
+def test_a_signal_at_the_very_end_is_heeded(tmp_path, when, monkeypatch):
+    """What comes after this training, another member or another stage, is not to begin."""
+    toy = Toy()
+    toy.phases[0].repeat = 1
+    if when == "last step":
+        toy.before_loss = lambda turn: turn.step == 9 and signal.raise_signal(signal.SIGINT)
+    elif when == "last save":
+        monkeypatch.setattr("seqgan.training.save", lambda *arguments: signal.raise_signal(signal.SIGINT))
+    hook = {10: lambda step: signal.raise_signal(signal.SIGINT)} if when == "last evaluation" else None
+    with pytest.raises(SystemExit) as left:
+        toy.fit(tmp_path, 10, checkpoint_every=None, every=hook)
+    assert left.value.code == 130
+    if when != "last save":
+        assert checkpoint(tmp_path)["step"] == 10
+
+
+def test_a_line_that_was_torn_is_passed_over(tmp_path):
+    Toy().fit(tmp_path, 4)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "adv')
+    assert [line["step"] for line in read_metrics(tmp_path)] == [2, 4]
+    Toy().fit(tmp_path, 6)
+    assert [line["step"] for line in metrics(tmp_path)] == [2, 4, 6]
 
 
 def test_stopped_by_a_signal_and_resumed_it_ends_the_same(whole, tmp_path):

@@ -5,8 +5,9 @@ import torch
 
 from seqgan.image.data import Images, Shuffled, read_digits, to_range
 from seqgan.image.energy import AutoencoderConfig, Decoder
-from seqgan.image.gan import GAN, METHODS, phases, without_spectral_norm
+from seqgan.image.gan import GAN, METHODS, Method, phases, without_spectral_norm
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
+from seqgan.objectives import Relativistic
 from seqgan.training import Stream, Turn, fit
 
 TINY = NetworkConfig(size=8, channels=1, latent=8, width=8)
@@ -50,6 +51,7 @@ WRONG = [
     {"size": 20},
     {"size": 4},
     {"layers": 4},
+    {"layers": 33},
     {"width": 10**6},
     {"latent": 0},
     {"dense": -1},
@@ -101,6 +103,17 @@ def test_every_method_learns(name, tmp_path):
     assert after < 0.5 * before, (before, after)
     if method.clip is not None:
         assert max(p.abs().max() for p in discriminator.parameters()) <= method.clip
+
+
+def test_pairs_may_be_compared(tmp_path):
+    """A game of the core that needs the scores of real pictures in the generator's move, too."""
+    torch.manual_seed(0)
+    players = generator, discriminator = Generator(TINY), Discriminator(TINY)
+    optimizers = [torch.optim.Adam(player.parameters(), 1e-3, betas=(0.5, 0.999)) for player in players]
+    before = distance(generator)
+    game = phases(generator, discriminator, optimizers, Method(Relativistic()))
+    fit(game, Stream(Shuffled(halves()), 32), 60, tmp_path)
+    assert distance(generator) < 0.5 * before
 
 
 def test_the_layers_of_sn_gan_s_discriminator_have_spectral_norm_1(tmp_path):

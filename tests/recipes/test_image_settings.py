@@ -22,6 +22,12 @@ WRONG = [
     ("gan", {"width": 0}, "out of range"),
     ("gan", {"method": "lsgan", "smoothing": 0.1}, "--smoothing is of gan, dragan, gan-r1, not of lsgan"),
     ("gan", {"smoothing": 1.0}, "smoothed by 0 or more and less than 1"),
+    ("gan", {"seed": -1}, "--seed is 0 or more, not -1"),
+    ("gan", {"noise": -1.0}, "--noise is 0 or more"),
+    ("energies", {"system": "sampler", "climb": 0}, "--climb is 1 or more"),
+    ("infogan", {"batch": 1}, "--batch is 2 or more"),
+    ("mixtures", {"objective": "sn-gan"}, "sn-gan needs"),
+    ("mixtures", {"objective": "loss-sensitive"}, "loss-sensitive needs"),
     ("energies", {"size": 20}, "power of 2"),
     ("energies", {"steps": 0}, "--steps counts from 1"),
     ("energies", {"system": "ebgan", "learning_rate": -1.0}, "learning rate"),
@@ -37,7 +43,7 @@ WRONG = [
     ("stacked_digits", {"system": "packed", "pack": 30}, "out of range"),
     ("mixtures", {"steps": 0}, "--steps counts from 1"),
     ("robustness", {"seeds": 0}, "--seeds counts from 1"),
-    ("robustness", {"layers": 4}, "layers or more, not 4"),
+    ("robustness", {"layers": 4}, "an even number of layers, 8 or more, not 4"),
     ("robustness", {"size": 20}, "power of 2"),
 ]
 
