@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.command import MOST, Parser, call
+from seqgan.command import MOST, Parser, call, encode_output
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 the model cannot be read or the picture not be written, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # names of files that are not valid text
+    encode_output(errors="surrogateescape")  # names of files that are not valid text
     parser = build_parser()
     args = parser.parse_args(arguments)
 

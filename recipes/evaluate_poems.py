@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from seqgan.recipe import prepare_torch, run
+from seqgan.recipe import check_counts, prepare_torch, run
 from seqgan.text.meter import FORMS, Form, join_lines, score
 from seqgan.text.metrics import References, distinct
 from seqgan.text.ngrams import KneserNey
 from seqgan.text.poem_game import perplexity
 from seqgan.text.poems import LONGEST_TITLE, Script, Verse, read_corpus
-from seqgan.text.poet import Poet
+from seqgan.text.poet import Poet, find_form
 from seqgan.text.sampling import Sampling
 from seqgan.text.verse_rules import RULES
 
@@ -50,12 +50,14 @@ class Settings:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
+    check_counts(settings, "poems", "references")
+    forms = [find_form(name) for name in settings.forms]
     poet = Poet.from_pretrained(settings.model)
     splits = {split: read_corpus(settings.data, split)[0] for split in ("train", "valid", "test")}
     print(perplexities(poet, splits), end="\n\n")
     copies = {poet.script.simplify(line) for verse in splits["train"] for line in verse.lines}
-    for name in settings.forms:
-        form = FORMS[name]
+    for form in forms:
+        name = form.name
         real = {split: [verse for verse in verses if verse.form == name] for split, verses in splits.items()}
         rng = np.random.default_rng(settings.seed)
         chosen = rng.permutation(len(real["train"]))[: settings.references]

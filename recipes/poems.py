@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from accelerate import PartialState
 
 from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import new_figure, save_figure
-from seqgan.recipe import every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine
 from seqgan.text.discriminators import ReadingDiscriminator
 from seqgan.text.meter import FORMS, Form
 from seqgan.text.networks import Generator, LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
@@ -62,7 +63,7 @@ class Settings:
     """A trained poet (a bundled model, a file or a folder) instead of the likelihood stage; it brings its network and
     its characters."""
     steps: int = 10_000
-    """Of likelihood; with the default batch 975 are an epoch."""
+    """Of likelihood; with the default batch 974 are an epoch."""
     batch: int = 32
     learning_rate: float | None = None
     warm_up: int = 200
@@ -107,6 +108,7 @@ def build(settings: Settings, vocabulary: int) -> Generator:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
+    check_counts(settings, "batch", "adversarial_batch")
     training, simplified = read_corpus(settings.data, "train")
     valid, _ = read_corpus(settings.data, "valid")
     torch.manual_seed(settings.seed)
@@ -115,7 +117,7 @@ def main(settings: Settings) -> None:
     else:
         script = Script.build(training, simplified, settings.least)
         poet = Poet(build(settings, len(script.vocabulary)), script)
-    open_run(settings.run, settings, settings.adversarial_steps)
+    open_run(settings.run, settings, settings.adversarial_steps, "steps|discriminator_steps")
     if settings.start is None:
         by_likelihood(settings, poet, training, valid)
         poet = Poet.from_pretrained(settings.run / "best.safetensors")
@@ -151,7 +153,8 @@ def by_likelihood(settings: Settings, poet: Poet, training: Sequence[Verse], val
 
 
 def by_the_game(settings: Settings, poet: Poet, training: Sequence[Verse], valid: Sequence[Verse]) -> None:
-    generator = poet.generator
+    # The discriminator's stage needs what the poet writes, and moves the players alone.
+    generator = poet.generator.to(PartialState().device)
     torch.manual_seed(settings.seed)  # whether or not the stage before was played just now
     if settings.discriminator == "reading":
         discriminator, rate = ReadingDiscriminator(generator), settings.discriminator_rate or 1e-4

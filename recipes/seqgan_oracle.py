@@ -2,7 +2,7 @@
 
     python recipes/seqgan_oracle.py --oracle FILE.npz --system mle --run runs/mle-0           # maximum likelihood
     python recipes/seqgan_oracle.py --oracle FILE.npz --start runs/mle-0 --run runs/seqgan-0  # and SeqGAN from there
-    python recipes/seqgan_oracle.py --table runs/*                                            # table and picture
+    python recipes/seqgan_oracle.py --table runs/mle-0 runs/seqgan-0 --run runs/table         # table and picture
 
 An oracle, an LSTM with random weights, writes 10,000 sequences of 20 tokens, from which a generator learns. Each
 evaluation records three numbers: NLL_oracle, of the generator's samples under the oracle (nats per token, quality);
@@ -26,11 +26,12 @@ from typing import Any, Literal
 
 import torch
 from seqgan_material import BATCH, LENGTH, Material, controls
-from seqgan_table import evaluations, tabulate
+from seqgan_table import EXPERIMENT, evaluations, tabulate
 
 from seqgan.checkpoint import latest, replacing, write_json, write_text
 from seqgan.policy import MovingAverage, Preceding
 from seqgan.recipe import every_and_last, open_run, prepare_torch, run
+from seqgan.record import read_metrics
 from seqgan.text.discriminators import CNNConfig, CNNDiscriminator
 from seqgan.text.metrics import References
 from seqgan.text.networks import LSTMConfig, LSTMGenerator
@@ -54,7 +55,7 @@ from seqgan.text.seqgan import (
 from seqgan.training import Phase, Stream, fit
 
 RATE = 0.01  # of maximum likelihood
-SHARED = ("oracle", "oracle_seed", "vocabulary", "sequences", "seed")  # by runs of which one starts from the other
+SHARED = (*EXPERIMENT, "seed")  # by runs of which one starts from the other
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,10 @@ def train(settings: Settings) -> None:
             "--baseline preceding needs --rollouts: without them all choices of a sequence are worth the same"
         )
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
-    if settings.start is not None:
-        adopt(settings.start, settings.run, config)
-    open_run(settings.run, config, settings.schedule.steps)
+    found = None if settings.start is None else likelihood_of(settings.start, config)
+    open_run(settings.run, config, settings.schedule.steps, r"(schedule\.)?(mle|discriminator)_epochs")
+    if found is not None:
+        adopt(settings.start, found, settings.run)
     if settings.oracle is None:
         writer = random_oracle(LSTMConfig(settings.vocabulary), settings.oracle_seed)
     else:
@@ -294,8 +296,8 @@ def watch(
     return hook
 
 
-def adopt(start: Path, folder: Path, config: Mapping[str, Any]) -> None:
-    """Copies the likelihood stage of another run to this one, which then finds it finished."""
+def likelihood_of(start: Path, config: Mapping[str, Any]) -> Path:
+    """The checkpoint of another run's likelihood stage; ValueError where it has none or is of other settings."""
     theirs = json.loads((start / "config.json").read_text(encoding="utf-8"))
     ours = json.loads(json.dumps(config, default=str))
     differing = [name for name in SHARED if theirs[name] != ours[name]]
@@ -305,12 +307,17 @@ def adopt(start: Path, folder: Path, config: Mapping[str, Any]) -> None:
     found = latest(start / "checkpoints", "mle")
     if found is None:
         raise ValueError(f"{start} has no stage mle")
-    if (folder / "checkpoints" / found[0].name).exists():
+    return found[0]
+
+
+def adopt(start: Path, checkpoint: Path, folder: Path) -> None:
+    """Copies the likelihood stage of another run to this one, which then finds it finished."""
+    if (folder / "checkpoints" / checkpoint.name).exists():
         return
-    lines = (start / "metrics.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    write_text(folder / "metrics.jsonl", "".join(line for line in lines if json.loads(line)["stage"] == "mle"))
-    with replacing(folder / "checkpoints" / found[0].name) as part:
-        shutil.copyfile(found[0], part)
+    lines = [json.dumps(line) + "\n" for line in read_metrics(start) if line["stage"] == "mle"]
+    write_text(folder / "metrics.jsonl", "".join(lines))
+    with replacing(folder / "checkpoints" / checkpoint.name) as part:
+        shutil.copyfile(checkpoint, part)
 
 
 if __name__ == "__main__":

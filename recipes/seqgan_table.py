@@ -28,6 +28,7 @@ Point = Mapping[str, Any]  # an evaluation
 MEASURES = {"NLL_oracle": "nll_oracle", "NLL_gen": "nll_gen", "self-BLEU-2": "self_bleu_2"}
 GAPS = ("gap to temperature", "gap to best epoch's", "gap to constant reward")
 PAPER = {"mle": 9.038, "scheduled-sampling": 8.985, "pg-bleu": 8.946, "seqgan": 8.736}  # table 1, lengths of 20
+EXPERIMENT = ("oracle", "oracle_seed", "vocabulary", "sequences")  # by which runs can be compared
 SYSTEMS = ("mle", "scheduled-sampling", "constant", "pg-bleu", "seqgan")
 GAMES = SYSTEMS[2:]
 LIKELIHOOD = ("mle_epochs", "mle_evaluate")
@@ -47,7 +48,11 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        path = self.folder / "config.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if not {"system", "schedule"} <= found.keys():
+            raise ValueError(f"{self.folder} is no run of seqgan_oracle.py")
+        return found
 
     @property
     def system(self) -> str:
@@ -97,6 +102,10 @@ class Curve:
 def tabulate(folders: Sequence[Path], target: Path) -> str:
     """Writes table.md and table.png to `target`; gives the table."""
     runs = [Run(folder) for folder in folders]
+    for name in EXPERIMENT:
+        values = {Path(str(run.config.get(name))).name for run in runs}
+        if len(values) > 1:
+            raise ValueError(f"runs of one table have one {name}, not {' and '.join(sorted(values))}")
     likelihood = {run.config["seed"]: run for run in runs if run.system == "mle"}
     curves = {
         (seed, gap): Curve(run.controls[name])

@@ -36,14 +36,35 @@ class Parser(argparse.ArgumentParser):
             self.error(f"--seed {seed}: from 0 to {2**63 - 1}")
 
 
+def encode_output(**options: str) -> None:
+    """Sets how standard output and error are encoded, where they are open."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(**options)
+
+
+def silence() -> None:
+    """Gives up standard output where it takes nothing more, which Python would try again at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:
     """The exit code of `work`; 1 and one line for what the user can mend, 130 where it was interrupted."""
     try:
-        return work()
-    except BrokenPipeError:  # standard output is closed; python would try to flush it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = work()
+        if sys.stdout is not None:  # where it was closed from the beginning
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        silence()
         return 1
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError):
+            silence()
         if debug:
             raise
         print(f"{prog}: {error}", file=sys.stderr)

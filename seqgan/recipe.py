@@ -113,21 +113,22 @@ def warm_up_and_cosine(steps: int, warm_up: int, decay: float) -> Callable[[int]
 
 
 HARMLESS = re.compile(
-    r"run|data|decay|threads|(metric_)?workers|precision|(?!.*(critic|classifier)_steps)(.*[._])?(steps|epochs|every)"
+    r"(run|data|decay|threads|(metric_)?workers|precision|(?!.*(critic|classifier)_steps)(.*[._])?(steps|epochs|every))"
 )
 
 
-def open_run(folder: Path, settings: Any, steps: int = sys.maxsize) -> None:
+def open_run(folder: Path, settings: Any, steps: int = sys.maxsize, earlier: str = "") -> None:
     """Makes the run's folder and writes `settings` (a dataclass or a dict) to its config.json.
 
     ValueError, and nothing written, where settings are beyond RANGES, or where a training was begun there with settings
     that would make another of it. How long it takes, how often it looks, and where it runs may change (HARMLESS), but
-    its game cannot have more than `steps` behind it.
+    its game cannot have more than `steps` behind it; and once it has begun, the lengths of earlier stages, whose names
+    match the pattern `earlier`, are what they were.
     """
     check_ranges(settings)
-    if any((folder / "checkpoints").glob("*.pt")):
-        refuse_others(folder, settings)
     done = max((int(path.stem.split("-")[1]) for path in folder.rglob("adversarial-*.pt")), default=0)
+    if any((folder / "checkpoints").glob("*.pt")):
+        refuse_others(folder, settings, re.compile(f"(?!({earlier})$){HARMLESS.pattern}") if done else HARMLESS)
     if done > steps:
         raise ValueError(f"{folder} holds a training of {done} steps, more than {steps}: choose another --run")
     write_text(folder / "config.json", to_json(settings))

@@ -11,7 +11,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
-from seqgan.command import Parser, call
+from seqgan.command import Parser, call, encode_output
 
 from .plan import Failure, Task, UsageError, is_special, plan
 from .work import Done, Progress, Settings, work
@@ -28,8 +28,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # names of files that are not valid text
+    encode_output(errors="surrogateescape")  # names of files that are not valid text
     parser = build_parser()
     args = parser.parse_intermixed_args(arguments)
     check(parser, args)

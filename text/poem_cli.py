@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from seqgan.command import Parser, call
+from seqgan.command import Parser, call, encode_output
 
 from .meter import FORMS
 
@@ -22,8 +22,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 the model cannot be read, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8")  # whatever the locale, as are the arguments
+    encode_output(encoding="utf-8")  # whatever the locale, as are the arguments
     parser = build_parser()
     args = parser.parse_args(as_utf8(parser, sys.argv[1:] if arguments is None else arguments))
     parser.check_draws(args.count, args.seed)
@@ -88,6 +87,9 @@ def run(parser: Parser, args: argparse.Namespace) -> int:
         if args.debug:
             raise
         parser.error(str(error))
+    unknown = poet.unknown(args.title or "")
+    if unknown:
+        print(f"generate-poem: unknown to the poet, and not heeded: {', '.join(unknown)}", file=sys.stderr)
     if args.json:
         print(json.dumps([poem.as_dict() for poem in poems], ensure_ascii=False, indent=2))
     else:

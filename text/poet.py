@@ -25,6 +25,7 @@ from .vocabulary import PAD, START, UNKNOWN
 FORMAT = "seqgan.text.poet/1"
 SCRIPTS = ("simplified", "traditional")
 LONGEST_OWN_TITLE = 8
+AT_ONCE = 256  # poems, of which each takes a megabyte while it is written
 LONGEST = 80  # tokens of a poem whose form is not held
 # Chosen by reading poems at 0.5 (words return), 0.65 and 0.8 (lines lose their sense).
 SAMPLING = Sampling(temperature=0.65)
@@ -36,16 +37,18 @@ class Poem:
     form: str
     lines: tuple[str, ...]
     marks: str = MARKS  # that close lines, in turn
+    heard: tuple[str, ...] = ()  # the lines as they are looked up in the tables; () as they are written
 
     @property
     def tones(self) -> tuple[str, ...]:
         """平 or 仄 of every character, 中 where it has both, ？ where the tables lack it."""
-        return tuple(map(show_tones, self.lines))
+        return tuple(map(show_tones, self.heard or self.lines))
 
     @property
     def rhyme(self) -> str:
         """The Pingshui rhyme of the even lines, or "" if they have none in common; level ones are preferred."""
-        shared = common_rhymes(self.lines) if len(self.lines) > 1 and all(self.lines) else frozenset()
+        lines = self.heard or self.lines
+        shared = common_rhymes(lines) if len(lines) > 1 and all(lines) else frozenset()
         return min(shared, key=lambda name: (not is_level(name), name), default="")
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,14 +157,17 @@ class Poet:
     def write(
         self, prompts: list[list[int]], length: int, mask: Any, sampling: Sampling, random: torch.Generator
     ) -> list[list[int]]:
-        """What is sampled after prompts of one length."""
-        start = self.generator.start(len(prompts))
-        prompt = torch.cat([start, torch.tensor(prompts, device=start.device)], 1)
-        training = self.generator.training
+        """What is sampled after prompts of one length, AT_ONCE together."""
+        training, rows = self.generator.training, []
         self.generator.eval()
+        sampler = Sampler(self.generator.logits, random, sampling, without_specials(mask))
         try:
-            sampler = Sampler(self.generator.logits, random, sampling, without_specials(mask))
-            return play(self.generator, prompt, length, sampler, keep=False).tokens.tolist()
+            for i in range(0, len(prompts), AT_ONCE):
+                part = prompts[i : i + AT_ONCE]
+                start = self.generator.start(len(part))
+                prompt = torch.cat([start, torch.tensor(part, device=start.device)], 1)
+                rows += play(self.generator, prompt, length, sampler, keep=False).tokens.tolist()
+            return rows
         finally:
             self.generator.train(training)
 
@@ -211,6 +217,10 @@ class Poet:
             return [self.script.vocabulary.ids[character]]
         return self.script.alike[character]
 
+    def unknown(self, title: str) -> list[str]:
+        """The characters of a title that the poet has never seen, and does not heed."""
+        return [character for character in dict.fromkeys(title) if character not in self.script.alike]
+
     def check_rhyme(self, last: str) -> None:
         """ValueError where no table says how the end of a first line sounds."""
         simple = self.script.simplify(last)
@@ -219,11 +229,10 @@ class Poet:
 
     def poem(self, title: str, form: str, ids: list[int], script: str) -> Poem:
         text = self.script.text(ids)
+        simple = self.script.simplify(text)  # which the tables cover best
         if script == "simplified":
-            text, title = self.script.simplify(text), self.script.simplify(title)
-        else:
-            title = self.script.complicate(title)
-        return Poem(title, form, split_lines(text))
+            return Poem(self.script.simplify(title), form, split_lines(simple))
+        return Poem(self.script.complicate(title), form, split_lines(text), heard=split_lines(simple))
 
 
 def find_form(name: str) -> Form:

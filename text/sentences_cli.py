@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 
-from seqgan.command import Parser, call
+from seqgan.command import Parser, call, encode_output
 
 EXAMPLES = """examples:
   generate-sentences --count 10 --seed 1
@@ -17,8 +16,7 @@ EXAMPLES = """examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 the model cannot be read or no output be written, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale
+    encode_output(encoding="utf-8", errors="backslashreplace")  # whatever the locale
     parser = build_parser()
     args = parser.parse_args(arguments)
     parser.check_draws(args.count, args.seed)
@@ -52,5 +50,4 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(sentences, ensure_ascii=False, indent=2))
     else:
         print("\n".join(sentences))
-    sys.stdout.flush()
     return 0

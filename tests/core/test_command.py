@@ -1,5 +1,10 @@
 """How commands end."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from seqgan.command import call
@@ -24,3 +29,36 @@ def test_too_little_memory_is_one_line(error, capsys):
 def test_an_error_of_the_program_is_not_hidden():
     with pytest.raises(RuntimeError, match="a bug"):
         call("draw", raising(RuntimeError("a bug")))
+
+
+PROGRAM = """
+import sys
+from seqgan.command import call, encode_output
+
+encode_output(encoding="utf-8")
+sys.exit(call("draw", lambda: print("詩") or 0))
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+@pytest.mark.parametrize(
+    ("output", "code", "told"), [("> /dev/full", 1, "draw: [Errno 28] No space left on device\n"), (">&-", 0, "")]
+)
+def test_output_that_takes_nothing(output, code, told):
+    """What is in a buffer until the end is lost there, and not to be tried again at exit, which would be code 120."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = f'"{sys.executable}" -c "$PROGRAM" {output}'
+    found = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=60, env={**environment, "PROGRAM": PROGRAM}
+    )
+    assert (found.returncode, found.stderr) == (code, told)
+
+
+def test_a_reader_that_has_left(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", PROGRAM]
+    found = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
+    os.close(writer)
+    assert (found.returncode, found.stderr) == (1, "")

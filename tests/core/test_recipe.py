@@ -63,6 +63,23 @@ def test_a_folder_is_not_told_of_fewer_steps_than_it_has_behind_it(tmp_path):
         assert json.loads((tmp_path / name / "config.json").read_text())["steps"] == 6
 
 
+def test_a_stage_before_the_game_is_not_prolonged_once_that_has_begun(tmp_path):
+    config, pattern = (
+        {"schedule": {"mle_epochs": 3}, "steps": 5, "adversarial_steps": 9},
+        r"(schedule\.)?mle_epochs|steps",
+    )
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mle-000000003.pt").touch()
+    open_run(tmp_path, config, 9, pattern)
+    open_run(tmp_path, config | {"schedule": {"mle_epochs": 4}}, 9, pattern)
+    open_run(tmp_path, config, 9, pattern)
+    (tmp_path / "checkpoints" / "adversarial-000000001.pt").touch()
+    open_run(tmp_path, config | {"adversarial_steps": 20}, 20, pattern)
+    for other in ({"schedule": {"mle_epochs": 4}}, {"steps": 6}):
+        with pytest.raises(ValueError, match="(schedule.mle_epochs was 3, not 4|steps was 5, not 6)"):
+            open_run(tmp_path, config | other, 20, pattern)
+
+
 @pytest.mark.parametrize("name", ["classifier_steps", "critic_steps"])
 def test_some_steps_are_not_how_long_it_takes(tmp_path, name):
     (tmp_path / "checkpoints").mkdir()

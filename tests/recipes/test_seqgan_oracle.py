@@ -138,6 +138,32 @@ def test_a_start_of_another_seed_is_refused(recipe, tmp_path):
         recipe.main(settings(recipe, tmp_path / "run", start=tmp_path / "start"))
 
 
+def test_a_folder_of_another_system_is_not_touched(recipe, tmp_path):
+    for name, system in (("mle", "mle"), ("other", "scheduled-sampling")):
+        recipe.main(settings(recipe, tmp_path / name, system=system))
+    before = {path: path.read_bytes() for path in (tmp_path / "other").rglob("*") if path.is_file()}
+    with (tmp_path / "mle" / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "ml')  # torn by a kill
+    with pytest.raises(ValueError, match="system was scheduled-sampling, not seqgan"):
+        recipe.main(settings(recipe, tmp_path / "other", start=tmp_path / "mle"))
+    assert before == {path: path.read_bytes() for path in (tmp_path / "other").rglob("*") if path.is_file()}
+    recipe.main(settings(recipe, tmp_path / "game", start=tmp_path / "mle", steps=1))
+    with pytest.raises(ValueError, match=r"mle_epochs was \d+, not 9"):
+        recipe.main(settings(recipe, tmp_path / "game", start=None, steps=2, mle_epochs=9))
+
+
+def test_runs_of_one_table_are_of_one_experiment(recipe, tmp_path):
+    for name, sequences in (("one", 128), ("other", 160)):
+        (tmp_path / name).mkdir()
+        config = {"system": "mle", "schedule": {}, "oracle": None, "oracle_seed": 0, "vocabulary": 50}
+        (tmp_path / name / "config.json").write_text(json.dumps(config | {"sequences": sequences}))
+    with pytest.raises(ValueError, match="one sequences, not 128 and 160"):
+        recipe.main(recipe.Settings(table=(tmp_path / "one", tmp_path / "other"), run=tmp_path / "table"))
+    (tmp_path / "else").mkdir()
+    with pytest.raises(ValueError, match="else is no run of"):
+        recipe.main(recipe.Settings(table=(tmp_path / "else",), run=tmp_path / "table"))
+
+
 def test_as_a_command(tmp_path):
     command = [sys.executable, str(RECIPES / "seqgan_oracle.py"), "--table", str(tmp_path / "nothing")]
     result = subprocess.run([*command, "--run", str(tmp_path)], capture_output=True, text=True, timeout=200)

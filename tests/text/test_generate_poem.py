@@ -26,16 +26,16 @@ def model(tmp_path_factory) -> str:
 
 
 def test_poems_one_line_a_verse(model):
-    found = run("春望", "--count", "2", "--seed", "1", "--model", model)
+    found = run("登高", "--count", "2", "--seed", "1", "--model", model)
     assert found.returncode == 0 and found.stderr == b""
     first, second = found.stdout.decode().removesuffix("\n").split("\n\n")
     for poem in (first, second):
         title, *verses = poem.split("\n")
-        assert title == "《春望》"
+        assert title == "《登高》"
         assert score([verse[:-1] for verse in verses], FORMS["qijue"]).regulated
         assert [verse[-1] for verse in verses] == ["，", "。"] * 2
     assert first != second
-    assert run("春望", "--count", "2", "--seed", "1", "--model", model).stdout == found.stdout
+    assert run("登高", "--count", "2", "--seed", "1", "--model", model).stdout == found.stdout
 
 
 def test_utf8_whatever_the_locale(model):
@@ -47,6 +47,12 @@ def test_utf8_whatever_the_locale(model):
     ):
         found = run(*options, **environment)
         assert found.returncode == 0 and found.stdout == plain.stdout
+
+
+def test_a_title_that_the_poet_cannot_read_is_said(model):
+    found = run("登龘高咖", "--seed", "1", "--model", model)
+    assert found.returncode == 0 and "《登龘高咖》" in found.stdout.decode()
+    assert found.stderr.decode() == "generate-poem: unknown to the poet, and not heeded: 龘, 咖\n"
 
 
 def test_for_programs(model):

@@ -133,6 +133,15 @@ def test_acrostic_and_first_line():
         assert score(poem.lines, FORMS["wujue"]).level_rhyme and poem.rhyme == "下平七陽"
 
 
+def test_a_traditional_poem_sounds_as_its_simplified_form_does():
+    """The tables lack some traditional characters, and the rules are held by the simplified ones."""
+    model = Poet.from_pretrained()
+    written = [model(form="qilv", count=12, seed=1, script=script) for script in ("simplified", "traditional")]
+    for simple, traditional in zip(*written, strict=True):
+        assert simple.rhyme and (simple.tones, simple.rhyme) == (traditional.tones, traditional.rhyme)
+    assert any(simple.lines != traditional.lines for simple, traditional in zip(*written, strict=True))
+
+
 def test_a_traditional_poem_keeps_the_characters_that_were_given():
     """後 and 后 are one character to a reader of simplified script only, and a simplified title is written out."""
     pairs = dict(zip(SCRIPT.traditional, SCRIPT.simplified, strict=True)) | {"後": "后", "后": "后"}

@@ -84,6 +84,7 @@ def test_lines_of_an_untidy_file(tmp_path):
         ("nul.txt", b"a\n\0\n", "line 2: has a NUL"),
         ("empty.txt", b"\n\n", "has no line"),
         ("short.txt.gz", gzip.compress(b"x\n" * 999, mtime=0)[:20], "not a whole gzip file"),
+        ("bad.txt.gz", gzip.compress(b"xyz\n" * 9, mtime=0)[:12] + b"\xff" * 40, "not a whole gzip file"),
         ("plain.txt.gz", b"not gzipped", "not a whole gzip file"),
     ],
 )
