@@ -11,6 +11,7 @@ from seqgan.text.meter import (
     templates,
     tones,
 )  # fmt: skip
+from seqgan.text.poet import Poet
 
 # Wang Zhihuan, Li Bai, Du Fu: regulated to the letter in all fixed places.
 TOWER = "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。"
@@ -65,6 +66,26 @@ def test_templates_follow_the_rules_of_adhesion():
             ends = [line[-1] for line in pattern.lines]
             assert ends[1::2] == ["平"] * (form.lines // 2) and ends[2::2] == ["仄"] * (form.lines // 2 - 1)
             assert pattern.first_rhymes == (ends[0] == "平")
+
+
+@pytest.mark.parametrize(
+    "characters, rhyme",
+    [
+        ("溪啼黎", "上平八齊"),
+        ("爐炉蝴", "上平七虞"),
+        ("樽猨猿", "上平十三元"),
+        ("掃扫", "上十九皓"),
+        ("迹跡蹟", "入十一陌"),
+    ],
+)
+def test_common_characters_and_their_variants_have_their_rhyme(characters, rhyme):
+    assert all(rhyme in rhymes()[character] for character in characters)
+
+
+def test_nearly_all_that_the_poet_writes_has_a_tone():
+    script = Poet.from_pretrained().script
+    both = zip(script.traditional, script.simplified, strict=True)
+    assert sum(not tones(simple) and not tones(own) for own, simple in both) < 20  # of 5,089
 
 
 def test_tables():
