@@ -244,9 +244,9 @@ def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
     """
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
-        speaker, chapter = path.parts[-3:-1]
-        nested = speaker.isdigit() and re.match(f"{speaker}[-_]{re.escape(chapter)}[-_]", path.name)
-        folders[path.parents[1 if nested else 0]].append(path)
+        chapter, speaker = path.parent, path.parent.parent
+        nested = speaker.name.isdigit() and re.match(f"{speaker.name}[-_]{re.escape(chapter.name)}[-_]", path.name)
+        folders[speaker if nested else chapter].append(path)
     return list(folders.values())
 
 

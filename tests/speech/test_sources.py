@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def test_held_out_talkers_are_spread_and_never_more_than_a_quarter(tmp_path):
     assert all(len(talker) == 2 for talker in talkers)
     assert len(hold_out_talkers(paths, 100)) == 10
     assert len(hold_out_talkers(paths[:2] * 4, 3)) == 2  # one folder: single files
+    assert hold_out_talkers([Path(f"{name}.wav") for name in "abcd"], 1) == [[Path("c.wav")]]
 
 
 @pytest.mark.parametrize("mark", "-_")
