@@ -127,6 +127,10 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
         return SYSTEMS.index(run.system), json.dumps(run.schedule)
 
     groups = [list(group) for _, group in groupby(sorted(runs, key=key), key)]
+    for group in groups:
+        seeds = [run.config["seed"] for run in group]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"one run twice: {', '.join(str(run.folder) for run in group)} have the seeds {seeds}")
     named = {}
     for group in groups:
         schedules = [other[0].schedule for other in groups if other[0].system == group[0].system]

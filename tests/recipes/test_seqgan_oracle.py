@@ -153,12 +153,24 @@ def test_a_folder_of_another_system_is_not_touched(recipe, tmp_path):
 
 
 def test_runs_of_one_table_are_of_one_experiment(recipe, tmp_path):
+    from seqgan_table import Run, grouped
+
     for name, sequences in (("one", 128), ("other", 160)):
         (tmp_path / name).mkdir()
-        config = {"system": "mle", "schedule": {}, "oracle": None, "oracle_seed": 0, "vocabulary": 50}
+        config = {
+            "system": "mle",
+            "schedule": asdict(recipe.PRESETS["reduced"]),
+            "oracle": None,
+            "oracle_seed": 0,
+            "vocabulary": 50,
+            "seed": 0,
+        }
         (tmp_path / name / "config.json").write_text(json.dumps(config | {"sequences": sequences}))
     with pytest.raises(ValueError, match="one sequences, not 128 and 160"):
         recipe.main(recipe.Settings(table=(tmp_path / "one", tmp_path / "other"), run=tmp_path / "table"))
+    twice = [Run(tmp_path / "one"), Run(tmp_path / "one")]
+    with pytest.raises(ValueError, match=r"one run twice: .* have the seeds \[0, 0\]"):
+        grouped(twice)
     (tmp_path / "else").mkdir()
     with pytest.raises(ValueError, match="else is no run of"):
         recipe.main(recipe.Settings(table=(tmp_path / "else",), run=tmp_path / "table"))
