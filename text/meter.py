@@ -76,7 +76,7 @@ def templates(form: Form) -> tuple[Template, ...]:
 
 @cache
 def rhymes() -> dict[str, frozenset[str]]:
-    """The rhymes of every character, 上平一東 to 入十七洽; traditional and simplified, about 10,000 of them."""
+    """The rhymes of every character, 上平一東 to 入十七洽; traditional and simplified, about 11,000 of them."""
     found: dict[str, set[str]] = {}
     for line in (Path(__file__).parent / "pingshui.tsv").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
