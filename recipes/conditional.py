@@ -33,15 +33,12 @@ from torch.utils.data import Dataset
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import GAME, draw_run, new_figure, save_figure
+from seqgan.image.captions import Captioned, build_words, encode, split_words
 from seqgan.image.conditional import (
-    Captioned,
     ConditionalConfig,
     Discriminator,
     Generator,
-    build_words,
-    encode,
     phases,
-    split_words,
 )
 from seqgan.image.data import (
     SPLITS,

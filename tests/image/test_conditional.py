@@ -3,14 +3,12 @@
 import pytest
 import torch
 
+from seqgan.image.captions import Captioned, build_words, encode
 from seqgan.image.conditional import (
-    Captioned,
     ConditionalConfig,
     Discriminator,
     Generator,
     TextToImage,
-    build_words,
-    encode,
     phases,
     variation,
 )
