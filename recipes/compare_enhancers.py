@@ -13,7 +13,6 @@ other --systems adds its rows to the table. To measure a system again, delete it
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import math
 import os
@@ -21,9 +20,9 @@ import re
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,11 +30,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import tyro
+from enhancer_pairs import Pair, find_pairs, named_sets
 from enhancer_pictures import draw_page
-from enhancer_process import NOT_INSTALLED, RATE, append_record, write
+from enhancer_process import NOT_INSTALLED, RATE, append_record
 from enhancer_table import Record, Table, write_csv
-
-from seqgan.speech.plan import AUDIO
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"], "1"
@@ -71,22 +69,12 @@ class Settings:
     """Processes that compute the scores."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    folder: str  # the name of the set
-    name: str
-    clean: Path  # both at 16 kHz, one channel
-    noisy: Path
-    key: int  # a checksum of both files
-    traits: dict[str, str] = field(compare=False)  # the line of the manifest
-
-
 def main(settings: Settings) -> int:
     os.environ.update(ONE_THREAD)
     _require_metrics(settings.dnsmos > 0)
     if settings.workers < 1:
         raise ValueError(f"--workers are 1 or more, not {settings.workers}")
-    sets = {name: find_pairs(name, folder, settings.out) for name, folder in _named(settings.pairs).items()}
+    sets = {name: find_pairs(name, folder, settings.out) for name, folder in named_sets(settings.pairs).items()}
     pairs = [pair for inside in sets.values() for pair in inside]
     unknown = [name for name in settings.by or () if not any(name in pair.traits for pair in pairs)]
     if unknown:
@@ -118,68 +106,6 @@ def main(settings: Settings) -> int:
             draw(settings.out, name, [inside[index] for index in chosen], done)
     print(tabulate(sets, settings, notes))
     return int(not done or any("failed:" in note for note in notes))
-
-
-# The recordings.
-
-
-def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
-    files: list[dict[str, Path]] = [{}, {}]
-    for found, side in zip(files, ("clean", "noisy"), strict=True):
-        for path in sorted((folder / side).glob("*")):
-            if path.suffix.lower() in AUDIO and found.setdefault(path.stem, path) != path:
-                raise ValueError(f"{folder}: {side}/ has both {found[path.stem].name} and {path.name}")
-    if not files[1]:
-        raise ValueError(f"{folder}: has no recordings in noisy/; expected clean/ and noisy/ with the same names")
-    alone = sorted(set(files[0]) ^ set(files[1]))
-    if alone:
-        raise ValueError(f"{folder}: {alone[0]} is in only one of clean/ and noisy/")
-    manifest: dict[str, dict[str, str]] = {}
-    if (folder / "manifest.tsv").exists():
-        with open(folder / "manifest.tsv", newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t"))
-        if rows and "utt" not in rows[0]:
-            raise ValueError(f"{folder / 'manifest.tsv'}: no column utt, with the recordings' names")
-        manifest = {row["utt"]: row for row in rows}
-    pairs = []
-    for stem, clean in files[0].items():
-        noisy = files[1][stem]
-        key = zlib.crc32(clean.read_bytes() + noisy.read_bytes())
-        clean, noisy = (
-            _at_16_khz(path, out / "pairs" / name / side / f"{stem}.{key}.wav")
-            for side, path in (("clean", clean), ("noisy", noisy))
-        )
-        lengths = [soundfile.info(path).frames for path in (clean, noisy)]
-        if lengths[0] != lengths[1]:
-            raise ValueError(f"{folder}: {stem} has {lengths[0]} samples in clean/ and {lengths[1]} in noisy/")
-        if not soundfile.read(clean)[0].any():
-            raise ValueError(f"{folder}: {stem} is silent in clean/: nothing can be compared with it")
-        pairs.append(Pair(name, stem, clean, noisy, key, manifest.get(stem, {})))
-    return pairs
-
-
-def _at_16_khz(path: Path, copy: Path) -> Path:
-    info = soundfile.info(path)
-    if info.samplerate == RATE and info.channels == 1:
-        return path
-    if not copy.exists():
-        import soxr
-
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        write(copy, soxr.resample(wave.mean(1), rate, RATE))
-    return copy
-
-
-def _named(folders: Iterable[Path]) -> dict[str, Path]:
-    """Folders by their names, and by their parents' too where names are the same."""
-    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
-    names = [folder.name for folder in folders]
-    named: dict[str, Path] = {}
-    for folder, name in zip(folders, names, strict=True):
-        name = name if names.count(name) == 1 else f"{folder.parent.name}-{name}"
-        if named.setdefault(name, folder) != folder:
-            raise ValueError(f"{named[name]} and {folder} would both be called {name}: rename a folder")
-    return named
 
 
 # Running the systems.
