@@ -23,11 +23,11 @@ SMALLEST = 4  # height and width at which convolutions begin and end
 class NetworkConfig:
     """The defaults are DCGAN's for LSUN bedrooms.
 
-    generator: "dcgan"; "mlp", four dense layers of 512; "constant", convolutions with one number of channels and no
-    normalisation. layers: of "dcgan" networks that are residual and have so many weight layers; None for the plain
-    ones. dense: numbers of a further dense layer at the start of the generator and the end of the discriminator, as
-    networks of two convolutions have it (InfoGAN); 0 for none. A discriminator under a gradient penalty must not have
-    "batch" (the penalty is of each sample by itself); "layer" normalises one sample.
+    generator: "dcgan"; "mlp", four dense layers of 512 and one to the pixels; "constant", convolutions with one number
+    of channels and no normalisation. layers: of "dcgan" networks that are residual and have so many weight layers; None
+    for the plain ones. dense: numbers of a further dense layer at the start of the generator and the end of the
+    discriminator, as networks of two convolutions have it (InfoGAN); 0 for none. A discriminator under a gradient
+    penalty must not have "batch" (the penalty is of each sample by itself); "layer" normalises one sample.
     """
 
     size: int = 64  # height and width, `smallest` times a power of 2
@@ -51,6 +51,8 @@ class NetworkConfig:
         limits = [(self.size, 1024), (self.channels, 64), (self.latent, 65_536), (self.width, 4096)]
         if not all(0 < size <= limit for size, limit in limits) or not 0 <= self.dense <= 65_536:
             raise ValueError(f"sizes out of range: {self}")  # settings may come with somebody's weights
+        if self.layers is not None and self.generator != "dcgan":
+            raise ValueError(f"layers are of dcgan networks, not of a generator {self.generator!r}")
         if self.layers is not None and (self.layers % 2 or not 2 + 2 * self.stages <= self.layers <= 1000):
             raise ValueError(
                 f"{self.size} pixels take an even number of layers, {2 + 2 * self.stages} or more, not {self.layers}"
@@ -134,7 +136,7 @@ class Generator(SavedModel):
     def dense(self) -> Iterator[nn.Module]:
         config, width = self.config, 512
         shape = (config.channels, config.size, config.size)
-        for inputs in (config.latent, width, width):
+        for inputs in (config.latent, width, width, width):
             yield from (nn.Linear(inputs, width), activation(config.activation))
         yield from (nn.Linear(width, shape[0] * shape[1] * shape[2]), nn.Unflatten(1, shape))
 
