@@ -146,7 +146,7 @@ def train(settings: Settings) -> None:
 
     fit(
         game,
-        Stream(training, chosen.batch, settings.workers),
+        Stream(training, chosen.batch, settings.workers, settings.seed),
         steps,
         folder,
         every=every_and_last(settings.validate_every, steps, validate),

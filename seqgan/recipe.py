@@ -22,20 +22,30 @@ def run(main: Callable[[Settings], None], settings: type[Settings], description:
     """Reads the settings from the command line and calls `main` with them.
 
     What the user can mend (a missing folder, a value out of range, a package that is not installed) is told in one line
-    with exit code 1; `--debug` shows where it was raised.
+    with exit code 1; `--debug` shows where it was raised. --help tells what PRESETS beside `main` has, a mapping of
+    dataclasses by name.
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if not is_main_rank():  # the main one speaks for all
         sys.stdout = open(os.devnull, "w")
-    chosen = tyro.cli(settings, args=arguments, description=description)
+    presets = main.__globals__.get("PRESETS", {})
+    lines = [description or "", *(f"--preset {name}: {told(preset)}" for name, preset in presets.items())]
+    chosen = tyro.cli(settings, args=arguments, description="\n".join(lines))
     try:
         main(chosen)
+    except KeyboardInterrupt:  # before or after the loop, which saves
+        print(f"{sys.argv[0]}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if len(arguments) < len(sys.argv) - 1:
             raise
         print(f"{sys.argv[0]}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     leave_ranks()
+
+
+def told(settings: Any) -> str:
+    return ", ".join(f"{name.replace('_', '-')} {value}" for name, value in vars(settings).items() if value is not None)
 
 
 def with_preset(settings: Settings, preset: Any) -> Settings:
@@ -61,11 +71,12 @@ RANGES = {
 
 def check_ranges(settings: Any) -> None:
     """ValueError where one of the settings, a dataclass or a dict, is a number beyond its range in RANGES."""
-    for name, value in (settings if isinstance(settings, dict) else vars(settings)).items():
+    for path, value in _leaves(json.loads(to_json(settings)), ()):
+        name = path.rpartition(".")[2]
         for pattern, (least, most) in RANGES.items():
             if isinstance(value, int | float) and re.fullmatch(pattern, name) and not least <= value <= most:
                 span = f"{least} or more" if most == math.inf else f"from {least} to {most}"
-                raise ValueError(f"--{name.replace('_', '-')} is {span}, not {value}")
+                raise ValueError(f"--{path.replace('_', '-')} is {span}, not {value}")
 
 
 def prepare_torch(threads: int | None) -> None:

@@ -16,15 +16,16 @@ Data = Callable[[int], Iterable[Any]]  # position -> the batches from that one o
 class Stream:
     """Turns a dataset into the `data` of `seqgan.training.fit`: batch n holds the items n * batch_size and following.
 
-    `dataset[index]` answers every index from 0 up, without end, as a pure function of it (see `shuffled` for finite
-    material). With `workers` they are made ahead of time in as many processes, and still arrive in order. Items are
-    collated as by torch's DataLoader.
+    A dataset with a length is gone through again and again, in an order of its own in each epoch, which `seed` tells
+    from others. One without answers every index from 0 up, without end, as a pure function of it. With `workers` items
+    are made ahead of time in as many processes, and still arrive in order; they are collated as by torch's DataLoader.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, workers: int = 0):
+    def __init__(self, dataset: Dataset, batch_size: int, workers: int = 0, seed: int = 0):
         if batch_size < 1:
             raise ValueError(f"a batch has 1 item or more, not {batch_size}")
-        self.dataset, self.batch_size, self.workers = dataset, batch_size, workers
+        self.dataset = Epochs(dataset, seed) if hasattr(dataset, "__len__") else dataset
+        self.batch_size, self.workers = batch_size, workers
 
     def __call__(self, position: int, stride: int = 1) -> Iterator[Any]:
         """The batches number position, position + stride, position + 2 * stride, ..."""
@@ -37,6 +38,18 @@ class Stream:
             worker_init_fn=leave_signals_to_the_run,
             generator=torch.Generator(),  # else it would draw a seed from the global state
         )
+
+
+class Epochs(Dataset):
+    """A finite dataset without end: item n is what `shuffled` says."""
+
+    def __init__(self, dataset: Dataset, seed: int):
+        if not len(dataset):
+            raise ValueError("a dataset of no items")
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[shuffled(index, len(self.dataset), self.seed)[1]]
 
 
 class Feed:

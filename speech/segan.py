@@ -23,7 +23,7 @@ from torchaudio.functional import lfilter
 
 from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import LeastSquares
-from seqgan.training import Phase, Turn, shuffled
+from seqgan.training import Phase, Turn
 
 from .data import Pairs
 from .enhancer import Wave, as_array, check_shape, like
@@ -235,7 +235,7 @@ def phases(
 
 
 class Windows(Dataset):
-    """Every window of recorded pairs with half an overlap, as in the paper, in an order of its own in each epoch.
+    """Every window of recorded pairs with half an overlap, as in the paper; a finite dataset.
 
     The last window of a recording is filled up with silence.
     """
@@ -253,12 +253,10 @@ class Windows(Dataset):
         return round(min(soundfile.info(path).duration for path in pair) * self.pairs.library.sample_rate)
 
     def __len__(self) -> int:
-        """Windows in an epoch."""
         return len(self.places)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        _, item = shuffled(index, len(self.places), self.pairs.seed)
-        pair, start = self.places[item]
+        pair, start = self.places[index]
         parts = (self.pairs.library[path][start : start + self.window] for path in pair)
         clean, noisy = (torch.from_numpy(np.pad(part, (0, self.window - len(part)))) for part in parts)
         return {"noisy": noisy, "clean": clean}
