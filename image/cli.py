@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.command import MOST, Parser, call, encode_output
+from seqgan.command import MOST, Parser, call, encode_output, import_torch
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +44,7 @@ def build_parser() -> Parser:
     add("--seed", type=int, metavar="N", help="the same number gives the same pictures; default: by chance")
     add("-o", "--output", type=Path, metavar="FILE", help="default: the caption or the digits, with .png")
     add("--overwrite", action="store_true", help="replace a file that exists")
-    add("--scale", type=int, metavar="N", help="pixels of the file for each of a picture's; default: about 128 for all")
+    add("--scale", type=int, metavar="N", help="times that pictures are enlarged; default: to about 128 wide")
     add("--model", metavar="MODEL", help="a .safetensors file or folder; default: the bundled one")
     parser.add_common()
     return parser
@@ -64,7 +64,9 @@ def digits(text: str) -> list[int]:
 
 def check(parser: Parser, args: argparse.Namespace) -> None:
     """Ends with exit code 2 where an option's value cannot be meant."""
-    if (args.caption is None) == (args.digits is None):
+    if args.caption is not None and args.digits is not None:
+        parser.error("a caption or --digits, not both")
+    if args.caption is None and args.digits is None:
         parser.error('say what to draw: a caption such as "red heart", or --digits 0-9')
     if args.caption is not None and not re.search(r"[^\W_]", args.caption):
         parser.error(f"a caption has words, not {args.caption!r}")
@@ -85,6 +87,7 @@ def check(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import_torch()
     from .data import grid, write_png
 
     pictures, columns = draw_digits(args) if args.caption is None else draw_caption(args)

@@ -8,6 +8,7 @@ allocated, and then the numbers.
 
 import json
 import os
+import re
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import torch
@@ -31,13 +33,12 @@ PLAIN = (type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter
 def replacing(path: Path, anew: bool = False) -> Iterator[Path]:
     """A name to write to, which becomes `path` once it is on the disk; after any failure `path` is as it was.
 
-    anew: where that name is taken, ValueError instead of writing over what may be somebody's.
+    anew: a name that nobody else has, NAME.PID.xxxx.part, since NAME.part may be somebody's; what a process that is
+    killed leaves there is in nobody's way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    rank = os.environ.get("RANK", "0")  # each rank has a part of its own
-    part = path.with_name(f"{path.name}.part" if rank == "0" else f"{path.name}.{rank}.part")
-    if anew and os.path.lexists(part):
-        raise ValueError(f"{part} is in the way, perhaps left by a run that was killed: move it")
+    mark = f"{os.getpid()}.{token_hex(2)}" if anew else os.environ.get("RANK", "0")  # each rank has a part of its own
+    part = path.with_name(f"{path.name}.part" if mark == "0" else f"{path.name}.{mark}.part")
     try:
         yield part
         _to_disk(part)
@@ -56,8 +57,10 @@ def save(folder: Path, stage: str, step: int, state: Mapping[str, Any], keep: in
     try:
         with replacing(path) as part:
             torch.save(dict(state), part)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(f"cannot write the checkpoint {path}: {error}; earlier ones are untouched") from error
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its archive's writer
+        full = isinstance(error, RuntimeError) and re.search("inline_container|PytorchStreamWriter", str(error))
+        reason = "no room on the disk, or a limit on the size of files" if full else error
+        raise OSError(f"cannot write the checkpoint {path}: {reason}; earlier ones are untouched") from error
     for old in _checkpoints(folder, stage)[:-keep]:
         old.unlink()
     for torn in folder.glob(f"{stage}-*.pt.part"):  # of a save that was killed
@@ -200,7 +203,7 @@ class SavedModel(nn.Module):
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{path}: its settings are not those of a {cls.CONFIG.__name__}: {error}") from error
         load_weights(path, model)
-        return model.eval()
+        return model.float().eval()  # whatever torch's default is
 
 
 def save_folder(path: str | Path, config: Any, save: Callable[[Path], Any]) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import NoReturn
 
 from seqgan import __version__
@@ -50,6 +52,21 @@ def silence() -> None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def import_torch() -> ModuleType:
+    """torch. A signal while it is imported, where it would be lost or abort the process, is acted on afterwards."""
+    caught = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: caught.append(number)) for number in numbers]
+    try:
+        import torch
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    if caught:
+        signal.raise_signal(caught[0])
+    return torch
 
 
 def call(prog: str, work: Callable[[], int], debug: bool = False) -> int:

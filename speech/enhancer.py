@@ -139,8 +139,11 @@ def check_settings(path: Path) -> None:
 
     A model made from them then takes no more memory than the tensors do, which are as large as the file.
     """
+    metadata = read_metadata(path)
+    if metadata.get("format") != MaskGenerator.FORMAT:
+        raise ValueError(f"{path} is no model of an Enhancer (its metadata says {metadata.get('format')})")
     try:
-        settings = json.loads(read_metadata(path)["config"])
+        settings = json.loads(metadata["config"])
         config = GeneratorConfig(**{**settings, "channels": tuple(settings["channels"])})
         plausible = 0 < config.compression <= 1 and 0 < config.mask_limit <= 10 and config.sample_rate >= LOWEST_RATE
     except (KeyError, TypeError, ValueError) as error:

@@ -204,7 +204,7 @@ class MaskGenerator(SavedModel):
         age = torch.arange(frames, device=magnitude.device)
         weight = (keep ** (age[:, None] - age).clamp_min(0)).tril().to(magnitude.dtype) * (1 - keep)
         total, mass = past if past is not None else (per_frame.new_zeros(len(per_frame)), per_frame.new_zeros(()))
-        fade = keep ** (age + 1.0)
+        fade = (keep ** (age + 1.0)).to(magnitude.dtype)
         total = per_frame @ weight.T + total[:, None] * fade
         mass = 1 - (1 - mass) * fade
         return (total / mass).clamp_min(LEVEL_FLOOR)[:, :, None], (total[:, -1], mass[-1])

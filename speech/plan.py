@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # what is looked for in folders, and the endings that can be written
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # the endings that can be written
+READ = (*AUDIO, ".aif", ".aifc", ".aiff", ".au", ".caf", ".oga", ".rf64", ".w64")  # what is looked for in folders
 MARK = ".enhanced"
 
 
@@ -50,14 +52,26 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
         return [Task(str(source), "-") for source in sources], failures
     sources, failures = find(names, os.path.realpath(output) if output else None)
     if output is None:
-        targets = {source: source.with_name(source.stem + MARK + ".wav") for source in sources}
+        targets = named_apart({source: source for source in sources}, MARK + ".wav")
         made = set(targets.values())
         targets = {source: target for source, target in targets.items() if source not in made}
     elif is_folder(output, names, sources):
-        targets = {source: Path(output) / relative.with_suffix(".wav") for source, relative in sources.items()}
+        targets = {source: Path(output, name) for source, name in named_apart(sources, ".wav").items()}
     else:
         targets = dict.fromkeys(sources, Path(output))
     return separate([Task(str(source), str(target)) for source, target in targets.items()], failures, overwrite)
+
+
+def named_apart(sources: Mapping[Path, Path], ending: str) -> dict[Path, Path]:
+    """The paths with another ending; where a.mp3 and a.flac would be one, a.mp3.wav and a.flac.wav."""
+    short = {source: path.with_name(path.stem + ending) for source, path in sources.items()}
+    times = Counter(short.values())
+    return {
+        source: short[source]
+        if times[short[source]] == 1 or path.suffix.lower() == ".wav"
+        else path.with_name(path.name + ending)
+        for source, path in sources.items()
+    }
 
 
 def find(names: Sequence[str], output: str | None) -> tuple[dict[Path, Path], list[Failure]]:
@@ -83,7 +97,7 @@ def find(names: Sequence[str], output: str | None) -> tuple[dict[Path, Path], li
             failures += closed
             if not below and not closed:
                 failures.append(
-                    Failure(str(match), f"{match} holds no audio ({', '.join(AUDIO)}), nor does a folder in it")
+                    Failure(str(match), f"{match} holds no audio ({', '.join(READ)}), nor does a folder in it")
                 )
             for path in below:
                 add(path, path.relative_to(match))
@@ -110,7 +124,7 @@ def walk(folder: Path, output: str | None) -> tuple[list[Path], list[Failure]]:
 
 def is_recording(name: str) -> bool:
     path = Path(name)
-    return path.suffix.lower() in AUDIO and not name.startswith(".") and not path.stem.endswith(MARK)
+    return path.suffix.lower() in READ and not name.startswith(".") and not path.stem.endswith(MARK)
 
 
 def is_folder(output: str, names: Sequence[str], sources: dict[Path, Path]) -> bool:

@@ -40,7 +40,7 @@ class Frames:
 
     def __init__(self, fourier: ShortTimeFourier, channels: int):
         self.fourier = fourier
-        self.kept = torch.zeros(channels, fourier.hop, device=fourier.window.device)  # of frames that are not complete
+        self.kept = fourier.window.new_zeros(channels, fourier.hop)  # of frames that are not complete
 
     def push(self, wave: Tensor, last: bool = False) -> Tensor:
         """wave: (channels, samples) -> the frames that it completes, complex (channels, frequency, frame)"""
@@ -60,7 +60,7 @@ class OverlapAdd:
 
     def __init__(self, fourier: ShortTimeFourier, channels: int):
         self.fourier = fourier
-        self.kept = torch.zeros(channels, 1, fourier.hop, device=fourier.window.device)  # the last frame's second half
+        self.kept = fourier.window.new_zeros(channels, 1, fourier.hop)  # the last frame's second half
         self.lead = fourier.hop  # samples before the start that the first frame brings
 
     def push(self, spectrum: Tensor) -> Tensor:

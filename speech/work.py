@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import signal
 import sys
 import time
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from seqgan.command import import_torch
 
 from .plan import Failure, Task
 
@@ -123,7 +126,9 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
                 except (EOFError, OSError):
                     del busy[connection]
                     process.join()
-                    Path(f"{task.target}.part").unlink(missing_ok=True)  # which it could not remove any more
+                    target = Path(task.target)
+                    for part in target.parent.glob(f"{glob.escape(target.name)}.{process.pid}.*.part"):
+                        part.unlink(missing_ok=True)  # which it could not remove any more
                     yield Failure(task.source, f"{task.source}: its worker process died ({ending(process.exitcode)})")
                     if waiting:
                         give(*start())
@@ -169,8 +174,7 @@ def ending(exitcode: int | None) -> str:
 
 def load(settings: Settings) -> Enhancer:
     try:
-        import torch
-
+        torch = import_torch()
         from .enhancer import Enhancer
 
         return_memory()

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from seqgan.command import Parser, call, encode_output
+from seqgan.command import Parser, call, encode_output, import_torch
 
 from .meter import FORMS
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(as_utf8(parser, sys.argv[1:] if arguments is None else arguments))
     parser.check_draws(args.count, args.seed)
-    if not 1e-3 <= args.temperature < 100:
+    if not 1e-3 <= args.temperature <= 100:
         parser.error(
             f"--temperature {args.temperature:g}: a number from 0.001 to 100, 1 is the model as it was trained"
         )
@@ -65,8 +65,7 @@ def build_parser() -> Parser:
 
 
 def run(parser: Parser, args: argparse.Namespace) -> int:
-    import torch
-
+    torch = import_torch()
     from .poet import Poet
     from .sampling import Sampling
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from seqgan.command import Parser, call, encode_output
+from seqgan.command import Parser, call, encode_output, import_torch
 
 EXAMPLES = """examples:
   generate-sentences --count 10 --seed 1
@@ -40,8 +40,7 @@ def build_parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    import torch
-
+    torch = import_torch()
     from .sentences import SentenceGenerator
 
     torch.set_num_threads(1)  # the matrices are too small to share
