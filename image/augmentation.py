@@ -39,7 +39,8 @@ def cut_out(image: Tensor, rows: int, columns: int, generator: torch.Generator) 
     """A rectangle of so many rows and columns becomes 0, the middle grey; at the border less of it is inside."""
     inside = []
     for size, length in zip(image.shape[2:], (rows, columns), strict=True):
-        begin = torch.randint(size + 1, (len(image), 1), generator=generator, device=image.device) - length // 2
+        begin = torch.randint(size + 1 - length % 2, (len(image), 1), generator=generator, device=image.device)
+        begin -= length // 2
         places = torch.arange(size, device=image.device)
         inside.append((places >= begin) & (places < begin + length))
     return image.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.0)

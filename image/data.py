@@ -150,7 +150,8 @@ def read_images(path: str | Path, size: int, channels: int = 3, note: Note = tel
 
 
 def open_images(data: str | Path, size: int, channels: int = 3, split: str = "train", note: Note = tell) -> Images:
-    """Of size x size; data: "digits", a folder of MNIST's idx files, or a folder or zip archive of pictures."""
+    """Of size x size; data: "digits", a folder of MNIST's idx files (both of one channel, whatever `channels` says), or
+    a folder or zip archive of pictures."""
     if data == "digits":
         return read_digits().resized(size)
     path = Path(data)
@@ -227,10 +228,12 @@ def read_idx(path: Path) -> Tensor:
 def read_mnist(folder: str | Path, split: str = "train") -> Images:
     """`train-images-idx3-ubyte` and `train-labels-idx1-ubyte` (test: `t10k-...`), each perhaps with .gz, or with a dot
     before idx."""
-    stem = {"train": "train", "test": "t10k"}[split]
+    stems = {"train": "train", "test": "t10k"}
+    if split not in stems:
+        raise ValueError(f"MNIST has the splits {', '.join(stems)}, not {split!r}")
     parts = []
     for kind, rank in (("images", 3), ("labels", 1)):
-        names = [f"{stem}-{kind}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
+        names = [f"{stems[split]}-{kind}{mark}idx{rank}-ubyte{end}" for mark in "-." for end in ("", ".gz")]
         files = [Path(folder) / name for name in names]
         parts.append(read_idx(next((file for file in files if file.exists()), files[0])))
     pixels, labels = parts
@@ -320,6 +323,8 @@ def with_captions(images: Images, captions: dict[str, Captions], note: Note = te
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2) -> Tensor:
     """Pictures side by side: (number, channel, height, width) uint8 -> (channel, height, width), on white."""
+    if not len(images):
+        raise ValueError("a grid of no pictures")
     number, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(number))
     rows = math.ceil(number / columns)

@@ -34,9 +34,10 @@ class Ensemble:
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Ensemble:
         """A folder with a model in each of its folders generator0, generator1, ...: of a run or `save_pretrained`."""
-        count = len([folder for folder in Path(path).glob("generator*") if folder.name[9:].isdigit()])
-        if not count:
-            raise ValueError(f"no ensemble in {str(path)!r}: it has no folder generator0")
+        found = {folder.name for folder in Path(path).glob("generator*") if folder.name[9:].isdigit()}
+        count = max(1, len(found))
+        if missing := {f"generator{i}" for i in range(count)} - found:
+            raise ValueError(f"no ensemble in {str(path)!r}: it has no folder {', '.join(sorted(missing))}")
         return cls([GAN.from_pretrained(Path(path) / f"generator{i}", device) for i in range(count)])
 
     def save_pretrained(self, path: str | Path) -> Path:

@@ -101,6 +101,8 @@ def write(
 def average(poems: dict[str, list[tuple[str, ...]]], copies: set[str]) -> Row:
     """The mean over the forms of what `judge` finds."""
     found = [judge(own, FORMS[form], copies) for form, own in poems.items() if own]
+    if not found:
+        raise ValueError("the data have no test poem with a title")
     return {key: sum(row[key] for row in found) / len(found) for key in found[0]}
 
 

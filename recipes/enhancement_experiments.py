@@ -179,7 +179,8 @@ def difference(values: list[float], form: str) -> str:
 
 
 def by_seed(folder: Path, name: str) -> dict[int, dict[str, float]]:
-    found = {0: folder / name} | {int(path.suffix[1:]): path for path in sorted(folder.glob(f"{name}.[0-9]*"))}
+    others = [path for path in sorted(folder.glob(f"{name}.*")) if path.suffix[1:].isdigit()]
+    found = {0: folder / name} | {int(path.suffix[1:]): path for path in others}
     rows = {seed: scores(path) for seed, path in found.items()}
     return {seed: row for seed, row in rows.items() if row}
 

@@ -110,8 +110,8 @@ def judge(poems: Sequence[Sequence[str]], form: Form, copies: set[str]) -> dict[
         "shape": float(np.mean([found.shape for found in scores])),
         "rhyme": float(np.mean([found.rhyme for found in scores])),
         "regulated": float(np.mean([found.regulated for found in scores])),
-        "again": 1 - sum(len(set(poem)) for poem in whole) / sum(map(len, whole)),
-        "lines copied": float(np.mean([line in copies for line in every])),
+        "again": sum(len(poem) - len(set(poem)) for poem in whole) / max(1, sum(map(len, whole))),
+        "lines copied": sum(line in copies for line in every) / max(1, len(every)),
         "line twice": float(np.mean([len(set(lines)) < len(lines) for lines in poems])),
         "distinct-2": distinct(every, 2),
     }

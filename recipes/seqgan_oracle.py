@@ -166,6 +166,8 @@ def train(settings: Settings) -> None:
         raise ValueError(
             "--baseline preceding needs --rollouts: without them all choices of a sequence are worth the same"
         )
+    if settings.system == "scheduled-sampling" and settings.start is not None:
+        raise ValueError("--system scheduled-sampling is trained from the beginning, so it has no --start")
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
     found = None if settings.start is None else likelihood_of(settings.start, config)
     open_run(settings.run, config, settings.schedule.steps, r"(schedule\.)?(mle|discriminator)_epochs")

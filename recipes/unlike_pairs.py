@@ -83,6 +83,8 @@ def main(settings: Settings) -> None:
     maker = Maker(found, round(settings.seconds * RATE), settings.count)
     measured = [path for path in find_recordings([settings.data / name for name in settings.sources.rooms])
                 if "measured" in path.parts] if found.rooms else []  # fmt: skip
+    corpora = [*found.speech.items(), *found.talkers]
+    corpus_of = {path: name for name, paths in corpora for path in paths}
     rows = []
     for kind in settings.kinds:
         talkers = maker.talkers_of(kind) if kind in CORPORA else [talker for _, talker in found.talkers]
@@ -96,7 +98,7 @@ def main(settings: Settings) -> None:
             name = f"{kind}_{i:02}"
             write_pair(settings.out, name, clean, noisy, RATE, peak=0.9)
             text = " ".join(transcript(path).read_text("utf-8").split()) if kind == "transcribed" else ""
-            rows.append((name, kind, path.parent.parent.name, noise, str(snr), text))
+            rows.append((name, kind, corpus_of[path], noise, str(snr), text))
         print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)
     if not rows:
         raise ValueError(f"{settings.data} has nothing to make pairs of")

@@ -131,8 +131,8 @@ class FDivergence:
             raise ValueError(f"no f-divergence {self.name!r}; there are {', '.join(NAMES)}")
         if (self.name in FAMILIES) != (self.parameter is not None):
             raise ValueError(f"{', '.join(FAMILIES)} take a parameter, the others none: {self.name} {self.parameter}")
-        if self.name == "alpha" and self.parameter in (0, 1):
-            raise ValueError("alpha is not 0 (that limit is reverse-kl) and not 1 (that is kl)")
+        if self.name == "alpha" and (self.parameter in (0, 1) or not math.isfinite(self.parameter)):
+            raise ValueError(f"alpha is not 0 (that limit is reverse-kl), not 1 (that is kl), not {self.parameter}")
         if self.name == "weighted-jensen-shannon" and not 0 < self.parameter < 1:
             raise ValueError(f"the weight of the real samples lies between 0 and 1, it is {self.parameter}")
 

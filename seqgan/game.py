@@ -4,6 +4,7 @@ import math
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,8 @@ class Game:
         self.precision = precision or self.accelerator.mixed_precision
         self.phases, self.state, self.ema, self.seed = list(phases), dict(state), ema, seed
         if ema is not None and not any(item is ema for item in self.state.values()):
+            if "ema" in self.state:
+                raise ValueError("'ema' in the state is another average: give that one another name")
             self.state["ema"] = ema
         _validate(self.phases, data, self.state, self.precision)
         if int(os.environ.get("WORLD_SIZE", 1)) != self.ranks:
@@ -135,6 +138,7 @@ class Game:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "ranks": self.ranks,
             "seconds": self.seconds,
             "skipped": self.skipped,
             "sums": self.sums,
@@ -157,6 +161,9 @@ class Game:
         for name, feed in self.own_feeds.items():
             feed.position = state["positions"][name]
         self.step, self.seconds = state["step"], state["seconds"]
+        if (ranks := state.get("ranks", self.ranks)) != self.ranks:
+            times = f"{self.ranks / ranks:g} times as many items as before"
+            warnings.warn(f"{ranks} processes began, {self.ranks} go on: a step sees {times}", stacklevel=2)
         self.skipped = dict(state["skipped"])
         self.sums = state["sums"] if self.rank == 0 else {}  # what is saved is the main rank's
 

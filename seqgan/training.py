@@ -62,6 +62,8 @@ def fit(
 
     SIGINT (Ctrl-C) and SIGTERM finish the step, save, and raise SystemExit; a second one acts at once.
     """
+    if log_every < 1 or min(every or [1]) < 1:
+        raise ValueError(f"log_every and the intervals of hooks count from 1: {log_every}, {list(every or [])}")
     game = Game(phases, data, state or {}, ema, seed, precision)
     checkpoints = Path(run) / "checkpoints"
     main = game.accelerator.is_main_process

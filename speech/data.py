@@ -73,7 +73,7 @@ class Library:
 
 @dataclass(frozen=True)
 class MixConfig:
-    """How a noisy mixture is made. Probabilities are per item."""
+    """How a noisy mixture is made. Probabilities are per item, of `speechless` per item with noise."""
 
     seconds: float = 2.0
     sample_rate: int = 16_000  # Hz
@@ -98,10 +98,20 @@ class MixConfig:
     def __post_init__(self) -> None:
         if not self.seconds * self.sample_rate >= FRAME:
             raise ValueError(f"mixtures of {self.seconds} s at {self.sample_rate} Hz are shorter than {FRAME} samples")
+        for name, value in vars(self).items():
+            if isinstance(value, tuple):
+                if not value[0] <= value[1]:
+                    raise ValueError(f"{name} goes from the lower to the higher number of dB, not {value}")
+            elif name not in ("seconds", "sample_rate", "early") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is a probability, from 0 to 1, not {value}")
+        for names in (("clean", "quiet"), ("clipping", "telephone", "codec")):  # of which an item has one at most
+            if sum(getattr(self, name) for name in names) > 1 + 1e-9:
+                raise ValueError(f"{', '.join(names)} have probabilities of more than 1 together")
 
 
 class Mixtures(Dataset):
-    """Noisy speech and its clean target, each (samples,) float32, from clean speech, noise and optional room responses.
+    """Noisy speech and its clean target, each (samples,) float32, from clean speech, noise and optional room responses,
+    as many as one likes.
 
     Speech and noise are drawn corpus by corpus with a chance that grows with the root of its length, so that a large
     one does not drown the rest; `emphasis` multiplies the chance of the corpora that are named in it.
@@ -123,9 +133,6 @@ class Mixtures(Dataset):
         self.rooms = list(rooms)
         self.speech_chance, self.noise_chance = chances(speech, emphasis), chances(noise, emphasis)
         self.length = round(config.seconds * config.sample_rate)
-
-    def __len__(self) -> int:
-        return 2**62  # as many as one likes
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self.seed, index])
@@ -214,7 +221,8 @@ class Mixtures(Dataset):
 
 
 class Pairs(Dataset):
-    """Crops of recorded (clean, noisy) pairs, such as VoiceBank-DEMAND's; what is shorter than a crop is padded."""
+    """Crops, as many as one likes, of recorded (clean, noisy) pairs, such as VoiceBank-DEMAND's; what is shorter than a
+    crop is padded."""
 
     def __init__(
         self, pairs: Sequence[tuple[Path, Path]], seconds: float = 2.0, sample_rate: int = 16_000, seed: int = 0
@@ -222,9 +230,6 @@ class Pairs(Dataset):
         self.pairs = list(pairs)
         self.library = Library(sample_rate)
         self.length, self.seed = round(seconds * sample_rate), seed
-
-    def __len__(self) -> int:
-        return 2**62
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([self.seed, index])
@@ -251,10 +256,12 @@ def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
 
 
 def chances(corpora: Mapping[str, Sequence[Path]], emphasis: Mapping[str, float]) -> np.ndarray:
-    """Chance of each corpus: the root of its seconds, times the emphasis on it, normalised."""
+    """Chance of each corpus: the root of its seconds, times the emphasis on it, normalised. ValueError if all are 0."""
     with readable():
         seconds = [sum(soundfile.info(path).duration for path in paths) for paths in corpora.values()]
     chance = np.sqrt(seconds) * [emphasis.get(name, 1.0) for name in corpora]
+    if not (chance.sum() > 0 and chance.min() >= 0):
+        raise ValueError(f"no chances can be made of {dict(zip(corpora, chance.tolist(), strict=True))}")
     return chance / chance.sum()
 
 
