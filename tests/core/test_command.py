@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqgan.command import call
+from seqgan.command import Parser, call
 
 
 def raising(error):
@@ -29,6 +29,27 @@ def test_too_little_memory_is_one_line(error, capsys):
 def test_an_error_of_the_program_is_not_hidden():
     with pytest.raises(RuntimeError, match="a bug"):
         call("draw", raising(RuntimeError("a bug")))
+
+
+def test_what_the_user_can_mend_is_one_line_unless_debugged(capsys):
+    work = raising(ValueError("no such file"))
+    assert call("draw", work) == 1
+    assert capsys.readouterr().err == "draw: no such file\n"
+    with pytest.raises(ValueError, match="no such file"):
+        call("draw", work, debug=True)
+
+
+def test_an_interruption_has_its_own_code(capsys):
+    assert call("draw", raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "draw: interrupted\n"
+
+
+@pytest.mark.parametrize(("count", "seed"), [(0, None), (100_001, None), (1, -1), (1, 2**63)])
+def test_how_much_is_drawn_and_from_which_seed(count, seed, capsys):
+    Parser("draw", "", "").check_draws(100_000, 2**63 - 1)
+    with pytest.raises(SystemExit) as ended:
+        Parser("draw", "", "").check_draws(count, seed)
+    assert ended.value.code == 2 and "from" in capsys.readouterr().err
 
 
 PROGRAM = """

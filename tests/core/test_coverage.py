@@ -34,6 +34,11 @@ def test_modes_of_a_ring():
     between = (centers[0] + centers[1]) / 2 + torch.tensor([[1e-3, 0.0]])
     mixed = mixture_modes(torch.cat([samples[:6], between, between]), centers, 0.01)
     assert mixed.captured == 6 and mixed.good == 6 / 8, "what lies between modes captures none"
+    deviation = 0.5
+    edge = deviation * torch.tensor([[2.9, 0.0], [3.1, 0.0]])
+    assert mixture_modes(edge, torch.zeros(1, 2), deviation).good == 0.5, "within three deviations"
+    alike = mixture_modes(torch.tensor([[0.0, 0.0], [1.2, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]]), 0.01)
+    assert (alike.captured, alike.good) == (1, 0.5) and alike.kl == pytest.approx(0), "each is of its nearest mode"
 
 
 def test_labels_as_modes():
@@ -43,11 +48,20 @@ def test_labels_as_modes():
     reference = torch.tensor([0, 0, 0, 1])
     expected = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
     assert label_modes(torch.tensor([0, 1]), 2, reference).kl == pytest.approx(expected)
+    lacking = 0.5 * math.log(0.5 / 0.8) + 0.5 * math.log(0.5 / 0.2)
+    assert label_modes(torch.tensor([0, 1]), 2, torch.tensor([0, 0])).kl == pytest.approx(lacking), "seen half a time"
     for wrong in (torch.tensor([0, 1, 5]), torch.tensor([-1, 0])):
         with pytest.raises(ValueError, match="from 0 to 3"):
             label_modes(wrong, 4)
         with pytest.raises(ValueError, match="from 0 to 3"):
             label_modes(labels, 4, wrong)
+
+
+def test_modes_of_no_samples():
+    with pytest.raises(ValueError, match="no samples"):
+        label_modes(torch.zeros(0, dtype=torch.int64), 4)
+    with pytest.raises(ValueError, match="no samples"):
+        mixture_modes(torch.zeros(0, 2), ring(), 0.01)
 
 
 def test_precision_and_recall():
@@ -65,7 +79,7 @@ def test_precision_and_recall():
     assert narrow.precision > 0.95 and narrow.recall < 0.1, "good and all alike"
     wide = precision_recall(real, 4 * normal(600, 4, seed=1))
     assert wide.precision < 0.4 and wide.recall > 0.9, "bad and of all sorts"
-    with pytest.raises(ValueError, match="3 fake samples"):
+    with pytest.raises(ValueError, match="3 fake samples have no 3 neighbours"):
         precision_recall(real, real[:3])
 
 
@@ -77,6 +91,7 @@ def test_precision_and_recall_by_hand():
     assert found.recall == 1
     assert found.density == pytest.approx(2 / 3)
     assert found.coverage == pytest.approx(2 / 3)
+    assert precision_recall(real, fake[:2], neighbours=1).density == pytest.approx(2 / 2), "for each fake"
 
 
 def test_measures_in_parts_are_the_whole(monkeypatch):
@@ -112,6 +127,8 @@ def test_the_frechet_distance_of_gaussians():
     root_trace = ((a @ b).trace() + 2 * (a @ b).det().sqrt()).sqrt()
     expected = (a.trace() + b.trace() - 2 * root_trace).item()
     assert frechet_distance(*turned) == pytest.approx(expected)
+    flat = exact([2.0, 0.0], [[9.0, 0.0], [0.0, 1.0]])[:, :1]
+    assert frechet_distance(flat, 3 * flat + 1) == pytest.approx((7 - 2) ** 2 + (9 - 3) ** 2), "of one feature"
     with pytest.raises(ValueError, match="two samples"):
         frechet_distance(first[:1], second)
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from seqgan.checkpoint import latest
-from seqgan.training import EMA
 
-from .toy import Toy, assert_same, metrics, scalar
+from .toy import Toy, assert_same, metrics
 
 
 def test_looking_never_changes_the_training(tmp_path):
@@ -80,18 +79,3 @@ def test_the_random_state_is_the_same_after_a_hook_even_one_that_fails(tmp_path)
         toy.fit(tmp_path, 4, every={2: hook})
     assert random_states() == before[-1]
     assert toy.generator.training
-
-
-def test_ema_closed_form():
-    player, _ = scalar(1.0)
-    ema = EMA(player, decay=0.9)
-    expected = 1.0
-    for n in range(200):
-        player.weight.data.fill_(float(n))
-        ema.update()
-        decay = min(0.9, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay) * n
-    assert ema.averages[0].item() == pytest.approx(expected, rel=1e-5)
-    with ema.applied():
-        assert player.weight.item() == ema.averages[0].item()
-    assert player.weight.item() == 199

@@ -123,6 +123,14 @@ def test_minimax_is_not_the_non_saturating_game():
 
 
 @pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_gradients_are_those_of_the_losses(objective):
+    """No part of a loss is detached that belongs to it, as the averages of the relativistic games do."""
+    real, fake = (numbers(*values).requires_grad_() for values in ((2.0, -0.5), (0.4, -1.2)))
+    assert torch.autograd.gradcheck(objective.discriminator, (real, fake))
+    assert torch.autograd.gradcheck(objective.generator, (fake, real))
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
 def test_huge_scores_stay_finite(objective):
     real, fake = torch.tensor([-1e4, 1e4]), torch.tensor([1e4, -1e4])
     assert objective.discriminator(real, fake).isfinite()
@@ -156,6 +164,7 @@ def test_the_margin_of_a_pair_is_its_distance():
     assert higher.item() == pytest.approx(LossSensitive().discriminator(real, fake, distance).item()) == 0.25
     pictures = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4) * torch.tensor([0.5, -2.0]).view(2, 1, 1, 1)
     assert sample_distance(*pictures).tolist() == [0.5, 2.0]
+    assert not sample_distance(pictures[0], pictures[1].requires_grad_()).requires_grad
     with pytest.raises(ValueError, match="between pairs"):
         LossSensitive().discriminator(torch.zeros(3, 1), torch.zeros(3))
 
@@ -185,6 +194,8 @@ def test_what_is_pulled_away_is_directions_of_different_samples():
     features = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     expected = [torch.cosine_similarity(a, b, 0) ** 2 for i, a in enumerate(features) for b in features[:i]]
     assert pulling_away(features).item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+    rough = features.bfloat16()
+    assert pulling_away(rough).item() == pytest.approx(pulling_away(rough.float()).item(), rel=1e-6), "in float32"
 
 
 def test_the_boundary_s_equilibrium():
@@ -199,6 +210,12 @@ def test_the_boundary_s_equilibrium():
     again = BoundaryEquilibrium(diversity=0.5, rate=0.1)
     again.load_state_dict(game.state_dict())
     assert again.k == game.k
+    for error in (math.nan, math.inf):
+        again.update(error, 1.0)
+        assert again.k == game.k
     for real_error, expected in ((0.0, 0.0), (1e3, 1.0)):
         game.update(real_error, 100.0)
         assert game.k == expected
+    assert game.convergence(1.0, 0.8) == pytest.approx(1 + abs(0.5 - 0.8)), "off to either side"
+    paper = BoundaryEquilibrium()
+    assert (paper.diversity, paper.rate) == (0.5, 0.001)

@@ -21,6 +21,10 @@ from seqgan.penalties import (
 SHAPES = {2: (7,), 3: (2, 9), 4: (3, 4, 5), 5: (1, 2, 3, 4)}
 
 
+def random(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 def plane(shape: tuple[int, ...], slope: float):
     """A discriminator of one slope everywhere, whatever the rank of its samples."""
     direction = torch.randn(shape, generator=torch.Generator().manual_seed(0))
@@ -67,9 +71,11 @@ def test_dragan_looks_around_the_real_samples_at_the_stated_distance():
         seen.append(x.detach())
         return x.sum(dim=1)
 
-    real = 3 * torch.randn(500, 40)
-    dragan_penalty(discriminator, real, noise=0.5, generator=torch.Generator().manual_seed(0))
-    assert (seen[0] - real).std().item() == pytest.approx(0.5 * real.std().item(), rel=0.02)
+    real = torch.randn(5000, 4) * torch.tensor([0.1, 1.0, 2.0, 5.0])
+    dragan_penalty(discriminator, real, generator=random())
+    dragan_penalty(discriminator, real, noise=0.1, generator=random())
+    for places, noise in zip(seen, (0.5, 0.1), strict=True):  # of all numbers together, the same for each
+        torch.testing.assert_close((places - real).std(0), (noise * real.std()).expand(4), rtol=0.05, atol=0)
 
 
 def test_gradient_penalty_looks_between_real_and_fake_at_a_place_of_each_sample():
@@ -80,10 +86,24 @@ def test_gradient_penalty_looks_between_real_and_fake_at_a_place_of_each_sample(
         return x.flatten(1).sum(dim=1)
 
     real, fake = torch.zeros(200, 2, 3), torch.ones(200, 2, 3)
-    gradient_penalty(discriminator, real, fake, generator=torch.Generator().manual_seed(0))
+    gradient_penalty(discriminator, real, fake, generator=random())
     places = seen[0]
     assert (places == places[:, :1, :1]).all()
     assert 0 <= places.min() < 0.05 and 0.95 < places.max() < 1
+
+
+DRAWS = {
+    "gradient penalty": lambda real, fake: gradient_penalty(lambda x: x.pow(3).sum(1), real, fake, generator=random()),
+    "dragan": lambda real, fake: dragan_penalty(lambda x: x.pow(3).sum(1), real, generator=random()),
+    "instance noise": lambda real, fake: instance_noise(real, 0.3, random()),
+    "exchange": lambda real, fake: exchange(real, fake, 0.5, random())[0],
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_chance_is_of_the_generator_that_is_given(name):
+    real, fake = torch.randn(64, 3), torch.randn(64, 3)
+    assert torch.equal(DRAWS[name](real, fake), DRAWS[name](real, fake))
 
 
 def test_each_sample_has_its_own_norm():
@@ -162,22 +182,23 @@ def test_spectral_norm_makes_every_layer_1_lipschitz():
     for layer in (network[0], network[3]):
         assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=1e-3)
     assert gradient_penalty(network, torch.randn(4, 1, 10), torch.randn(4, 1, 10)).isfinite()
+    assert nn.utils.parametrize.is_parametrized(spectral_norm(nn.ConvTranspose1d(2, 3, 4)), "weight")
 
 
 def test_instance_noise():
     samples = torch.zeros(2000, 3)
-    noisy = instance_noise(samples, 0.3, torch.Generator().manual_seed(0))
+    noisy = instance_noise(samples, 0.3, random())
     assert noisy.std().item() == pytest.approx(0.3, rel=0.03) and noisy.mean().abs() < 0.02
     assert instance_noise(samples, 0.0) is samples
 
 
 def test_wrong_labels_bound_the_scores():
     """Where real and fake are apart, the minimax optimum is a score of log(1 / share - 1)."""
-    random, share = torch.Generator().manual_seed(0), 0.1
+    chance, share = random(), 0.1
     score = torch.zeros(2, requires_grad=True)  # of fakes, of real samples
     optimizer = torch.optim.SGD([score], 1.0)
     for _ in range(400):
-        real, fake = exchange(torch.ones(2000, dtype=torch.long), torch.zeros(2000, dtype=torch.long), share, random)
+        real, fake = exchange(torch.ones(2000, dtype=torch.long), torch.zeros(2000, dtype=torch.long), share, chance)
         loss = NonSaturating().discriminator(score[real], score[fake])
         optimizer.zero_grad()
         loss.backward()
@@ -186,7 +207,7 @@ def test_wrong_labels_bound_the_scores():
     torch.testing.assert_close(score.detach(), torch.tensor([-bound, bound]), atol=0.15, rtol=0)
     real, fake = torch.randn(3, 2, 2), torch.randn(3, 2, 2)
     assert exchange(real, fake, 0.0) == (real, fake)
-    for left, right, one, other in zip(*exchange(real, fake, 0.5, random), real, fake, strict=True):
+    for left, right, one, other in zip(*exchange(real, fake, 0.5, chance), real, fake, strict=True):
         same, swapped = torch.equal(left, one), torch.equal(left, other)
         assert same != swapped and torch.equal(right, other if same else one), "whole samples"
     with pytest.raises(ValueError, match="0 to 0.5, not 0.7"):

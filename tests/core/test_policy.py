@@ -200,6 +200,12 @@ def test_the_critic_learns_its_targets_and_no_others():
     assert ones.item() == pytest.approx(-judged.sum().item() / 4)
 
 
+def test_the_actor_is_judged_by_undiscounted_td_errors_unless_told():
+    values, rewards = torch.tensor([[0.5, 1.0, 2.0]]), torch.tensor([[1.0, 0.0, 4.0]])
+    terms = actor_critic(torch.full((1, 3), -1.0), values, rewards)
+    assert terms["policy"].item() == pytest.approx((1 + 1 - 0.5) + (2 - 1) + (4 - 2))
+
+
 def test_entropy_of_known_distributions():
     logits = torch.tensor([[[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, -torch.inf, -torch.inf], [50.0, 0.0, 0.0, 0.0]]])
     assert entropy(logits)[0].tolist() == pytest.approx([math.log(4), math.log(2), 0], abs=1e-6)

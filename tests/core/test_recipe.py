@@ -7,8 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, warm_up_and_cosine, with_preset
+from seqgan.recipe import (
+    check_counts,
+    check_ranges,
+    every_and_last,
+    open_run,
+    prepare_torch,
+    warm_up_and_cosine,
+    with_preset,
+)
 
 
 @dataclass(frozen=True)
@@ -26,13 +35,24 @@ class Settings:
     mix: Mix = field(default_factory=Mix)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    width: int | None = None
+    sample_every: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    sizes: Sizes = Sizes()
+
+
 def test_a_folder_belongs_to_one_training(tmp_path):
     settings, config = Settings(), tmp_path / "run" / "config.json"
     open_run(tmp_path / "run", settings)
     open_run(tmp_path / "run", replace(settings, learning_rate=1.0))  # nothing was trained yet
     open_run(tmp_path / "run", settings)
-    (tmp_path / "run" / "checkpoints").mkdir()
-    (tmp_path / "run" / "checkpoints" / "adversarial-000000001.pt").touch()
+    begin(tmp_path / "run")
     open_run(tmp_path / "run", replace(settings, steps=20, sample_every=1, data=Path("moved")))
     assert json.loads(config.read_text())["steps"] == 20
     others = [
@@ -48,6 +68,26 @@ def test_a_folder_belongs_to_one_training(tmp_path):
         with pytest.raises(ValueError, match=re.escape(said)):
             open_run(tmp_path / "run", other)
     assert json.loads(config.read_text())["learning_rate"] == 1e-3, "nothing is written"
+
+
+def begin(folder):
+    """What a training leaves in its folder."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "adversarial-000000001.pt").touch()
+
+
+@pytest.mark.parametrize("name", ["run", "data", "decay", "threads", "workers", "metric_workers", "precision"])
+def test_where_and_how_fast_it_runs_may_change(tmp_path, name):
+    begin(tmp_path)
+    for value in (0, 1):
+        open_run(tmp_path, {name: value})
+    assert json.loads((tmp_path / "config.json").read_text()) == {name: 1}
+
+
+def test_a_training_whose_settings_are_lost_goes_on(tmp_path):
+    begin(tmp_path)
+    open_run(tmp_path, {"steps": 2}, 2)
+    assert (tmp_path / "config.json").exists()
 
 
 def test_a_folder_is_not_told_of_fewer_steps_than_it_has_behind_it(tmp_path):
@@ -82,8 +122,7 @@ def test_a_stage_before_the_game_is_not_prolonged_once_that_has_begun(tmp_path):
 
 @pytest.mark.parametrize("name", ["classifier_steps", "critic_steps"])
 def test_some_steps_are_not_how_long_it_takes(tmp_path, name):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "adversarial-000000001.pt").touch()
+    begin(tmp_path)
     open_run(tmp_path, {name: 5, "steps": 10})
     open_run(tmp_path, {name: 5, "steps": 20})
     with pytest.raises(ValueError, match=f"{name} was 5, not 6"):
@@ -108,6 +147,16 @@ def test_numbers_beyond_their_range(tmp_path, wrong):
         open_run(tmp_path / "run", wrong)
     assert not (tmp_path / "run").exists()
     open_run(tmp_path / "run", {"seed": 0, "ema": 1, "noise": ("rain",), "decay": None, "sample_every": 0})
+    open_run(tmp_path / "run", {"ema_start": 500, "noise_seconds": -1})  # other names that begin alike
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"network": {"learning_rate": -1.0}}, Run(Sizes(seed=-1))], ids=["dict", "dataclass"]
+)
+def test_ranges_hold_for_nested_settings_too(wrong):
+    check_ranges(Run())
+    with pytest.raises(ValueError, match="(learning.rate|seed) is 0 or more, not -1"):
+        check_ranges(wrong)
 
 
 def test_a_hook_is_called_at_the_end_whatever_its_interval():
@@ -126,13 +175,6 @@ def test_rates_rise_stay_and_fall():
 
 
 @dataclass(frozen=True)
-class Sizes:
-    width: int | None = None
-    sample_every: int | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Preset:
     width: int = 64
     sample_every: int = 500
@@ -147,6 +189,12 @@ def test_what_counts_from_1():
     check_counts(Sizes(1, 2), "width", "sample_every")
     with pytest.raises(ValueError, match="--sample-every counts from 1, not 0"):
         check_counts(Sizes(1, 0), "width", "sample_every")
+
+
+def test_torch_is_prepared():
+    prepare_torch(2)
+    assert torch.get_num_threads() == 2
+    assert (torch.full((1,), 1e-38) * 1e-3).item() == 0, "what would be denormal"
 
 
 def test_no_threads():

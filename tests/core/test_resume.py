@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from seqgan.record import read_metrics
+from seqgan.training import fit
 
-from .toy import Toy, assert_same, checkpoint, metrics
+from .toy import Toy, alone, assert_same, checkpoint, count_from, metrics, stop_clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,6 +183,13 @@ def test_only_the_last_two_checkpoints_are_kept(whole):
 def test_a_checkpoint_when_time_has_passed(tmp_path):
     Toy().fit(tmp_path, 3, checkpoint_every=None, checkpoint_seconds=0)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_the_time_to_the_next_checkpoint_begins_with_the_last(tmp_path, monkeypatch):
+    saved, wait = [], stop_clock(monkeypatch)
+    monkeypatch.setattr("seqgan.training.save", lambda folder, stage, step, state: saved.append(step))
+    fit([alone(lambda turn: wait(100) or 1.0)], count_from, 8, tmp_path, checkpoint_seconds=250)
+    assert saved == [3, 6, 8]
 
 
 def test_a_finished_stage_is_loaded_and_the_next_begins_there(tmp_path):

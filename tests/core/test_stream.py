@@ -65,4 +65,23 @@ def test_shuffled_deals_every_item_once_an_epoch_in_a_new_order():
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
     assert shuffled(17, 10, seed=3) == draws[17]
-    assert [shuffled(index, 10, seed=4)[1] for index in range(10)] != orders[0]
+    other = [shuffled(index, 10, seed=4)[1] for index in range(10)]
+    assert other != orders[0] and other != orders[1], "nor the next epoch of the seed before"
+
+
+class Four(Numbers):
+    def __len__(self):
+        return 4
+
+
+def test_a_finite_dataset_is_gone_through_again_and_again():
+    """Each epoch in an order of its own, which the seed tells from others."""
+    orders = [sum(numbers(Stream(Four(), 2, seed=seed)(0), 8), []) for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    epochs = [tuple(orders[0][i : i + 4]) for i in range(0, 16, 4)]
+    assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs) and len(set(epochs)) > 1
+
+
+def test_a_batch_has_an_item():
+    with pytest.raises(ValueError, match="1 item or more, not 0"):
+        Stream(Numbers(), 0)

@@ -1,9 +1,7 @@
 """The loop's promises: who moves when, on what, and that looking changes nothing."""
 
-import io
 import math
 import random
-import sys
 
 import numpy as np
 import pytest
@@ -14,15 +12,7 @@ from seqgan.checkpoint import latest
 from seqgan.objectives import NonSaturating
 from seqgan.training import EMA, Phase, fit
 
-from .toy import Toy, assert_same, metrics, scalar
-
-
-def count_from(position: int):
-    """Batches that carry their own number."""
-    while True:
-        yield torch.tensor([float(position)])
-        position += 1
-
+from .toy import Toy, alone, assert_same, count_from, metrics, scalar
 
 # -- turns
 
@@ -198,7 +188,7 @@ def test_it_stops_clearly_after_too_many_in_a_row(tmp_path):
     healthy = dict(healthy.discriminator.named_parameters())
     toy.before_loss = lambda turn: turn.batch.mul_(math.nan if turn.step >= 4 else 1)
     with pytest.raises(FloatingPointError, match="discriminator.*not finite.*in a row, step 10"):
-        toy.fit(tmp_path, 50, patience=6)
+        toy.fit(tmp_path, 50, patience=6, checkpoint_every=None)
     saved = latest(tmp_path / "checkpoints", "adversarial")[1]
     assert saved["step"] == 10
     assert all(torch.equal(saved["modules"]["discriminator"][0][name], weight) for name, weight in healthy.items())
@@ -225,6 +215,7 @@ def test_errors_say_what_is_wrong(tmp_path):
         ("needs phases", [], {}),
         ("no others", [Phase("p", [toy.generator], optimizer, good.loss)], {}),
         ("count from 1", [Phase("p", [player], optimizer, good.loss, repeat=0)], {}),
+        ("count from 1", [Phase("p", [player], optimizer, good.loss, every=0)], {}),
         ("no state_dict", [good], {"state": {"pool": []}}),
         ("not 'fp16'", [good], {"precision": "fp16"}),
         ("does not depend", [Phase("p", [player], optimizer, lambda turn: {"x": toy.generator[0].bias.sum()})], {}),
@@ -239,37 +230,21 @@ def test_errors_say_what_is_wrong(tmp_path):
         fit([good], lambda position: [], 1, tmp_path)
 
 
-def test_progress_is_plain_lines_on_stderr_with_the_time_left(tmp_path, capsys):
-    Toy().fit(tmp_path, 4)
-    out, err = capsys.readouterr()
-    assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("adversarial: 2/4  0:00:0") and " left  " in lines[0]
-    assert "generator/game" in lines[0] and "gradient_norm" not in lines[0]
+@pytest.mark.parametrize("options", [{"log_every": 0}, {"every": {0: lambda step: None}}], ids=["log", "hook"])
+def test_intervals_count_from_1(options, tmp_path):
+    with pytest.raises(ValueError, match="count from 1"):
+        fit([alone()], count_from, 1, tmp_path, **options)
 
 
-def test_on_a_terminal_there_is_a_bar(tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm")
-    Toy().fit(tmp_path, 4)
-    shown = sys.stderr.getvalue()
-    assert "\x1b[" in shown and "4/4" in shown and "0:00:00 left" in shown
-    assert "adversarial: 2/4" in shown
+def test_the_average_s_name_in_a_run_s_state_is_taken(tmp_path):
+    """Another state of this name would not be saved."""
+    with pytest.raises(ValueError, match="ema"):
+        Toy().fit(tmp_path, 1, state={"ema": EMA(nn.Linear(1, 1))})
 
 
-def test_tensorboard_events_are_written(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    Toy().fit(tmp_path, 4, every={4: lambda step: {"score": 2.5}})
-    events = EventAccumulator(str(tmp_path / "tensorboard" / "adversarial"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("generator/game")] == [2, 4]
-    assert events.Scalars("score")[0].value == 2.5
+def test_the_last_step_is_recorded_whatever_the_interval(tmp_path):
+    fit([alone()], count_from, 3, tmp_path, log_every=2)
+    assert [line["step"] for line in metrics(tmp_path)] == [2, 3]
 
 
 def test_the_game_is_won(tmp_path):

@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -76,8 +78,8 @@ class Toy:
         return {"game": OBJECTIVE.generator(self.discriminator(self.fake(turn)))}
 
     def fit(self, run: Path, steps: int, **options) -> "Toy":
-        options = {"checkpoint_every": 5, "log_every": 2, "seed": 7, **options}
-        fit(self.phases, self.data, steps, run, ema=self.ema, state={"pool": self.pool}, **options)
+        options = {"checkpoint_every": 5, "log_every": 2, "seed": 7, "state": {"pool": self.pool}, **options}
+        fit(self.phases, self.data, steps, run, ema=self.ema, **options)
         return self
 
 
@@ -112,6 +114,30 @@ def scalar(value: float = 0.0, learning_rate: float = 1.0):
     player = nn.Linear(1, 1, bias=False)
     nn.init.constant_(player.weight, value)
     return player, torch.optim.SGD(player.parameters(), lr=learning_rate)
+
+
+def alone(factor=lambda turn: 1.0, **options) -> Phase:
+    """The only move of a game: its player's one weight, times `factor(turn)`, is minimised."""
+    player, optimizer = scalar()
+    return Phase("p", [player], optimizer, lambda turn: {"x": factor(turn) * player.weight.sum()}, **options)
+
+
+def count_from(position: int) -> Iterator[torch.Tensor]:
+    """Batches that carry their own number."""
+    while True:
+        yield torch.tensor([float(position)])
+        position += 1
+
+
+def stop_clock(monkeypatch) -> Callable[[float], None]:
+    """The monotonic clock stands still, but for the seconds that what is returned is given."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Augmentation: what moves where, that each picture has its own place, and that gradients come through."""
 
+import pytest
 import torch
 
 from seqgan.image.augmentation import augment, cut_out, shift
@@ -30,6 +31,22 @@ def test_a_cut_is_a_rectangle():
     assert torch.equal(gone.sum((1, 2)), heights * widths), "without a gap"
     assert heights.max() == 4 and heights[widths > 0].min() == 2 and widths.max() == 2
     assert len({tuple(map(tuple, picture.nonzero().tolist())) for picture in gone}) > 40
+
+
+@pytest.mark.parametrize("length", [3, 4])
+def test_a_cut_may_lie_anywhere(length):
+    """The first row goes as often as the last."""
+    gone = cut_out(torch.ones(4000, 1, 8, 8), length, length, random())[:, 0] == 0
+    rows = gone.any(2).float().mean(0)
+    assert rows[0].item() == pytest.approx(rows[-1].item(), abs=0.05) and rows[0] > 0
+
+
+def test_how_much_is_changed():
+    """Of 16 x 16: a shift of 2 at most, a cut of 8 x 8 at most."""
+    image = torch.arange(1.0, 17).expand(500, 1, 16, 16)
+    found = augment(image, random())
+    assert (found == 0).sum((1, 2, 3)).max() == 64
+    assert (found - image)[found != 0].abs().max() == 2
 
 
 def test_the_generator_learns_through_it():

@@ -13,6 +13,7 @@ from seqgan.image.data import (
     Captions,
     Images,
     Shuffled,
+    Stacked,
     grid,
     open_images,
     read_captions,
@@ -84,6 +85,16 @@ def test_a_damaged_picture_is_named_and_skipped(tmp_path):
     assert read_images(tmp_path, 8, note=told.append).names == ("good.png",)
     assert [line.split(":")[0] for line in told[:2]] == ["skipped short.png", "skipped text.png"]
     assert told[2].startswith("skipped 2 of 3 pictures")
+    told.clear()
+    assert open_images(tmp_path, 4, channels=1, note=told.append).pixels.shape == (1, 1, 4, 4) and len(told) == 3
+
+
+def test_what_is_skipped_is_told_on_stderr(tmp_path, capsys):
+    save(tmp_path / "a.png", "RGB", (1, 2, 3))
+    (tmp_path / "b.png").write_text("none")
+    read_images(tmp_path, 4)
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("skipped b.png")
 
 
 def test_a_zip_archive(tmp_path):
@@ -145,10 +156,19 @@ def test_mnist(tmp_path):
         read_mnist(tmp_path, "test")
 
 
+def test_mnist_without_a_split(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 4, 4), np.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.array([3, 1], np.uint8)))
+    assert read_mnist(tmp_path).labels.tolist() == [3, 1]
+    with pytest.raises(ValueError, match="valid"):
+        read_mnist(tmp_path, "valid")
+
+
 def test_digits_alone():
     digits = read_digits()
     assert digits.pixels.shape == (1797, 1, 8, 8) and digits.pixels.max() == 255
     assert digits.labels.bincount().min() > 170
+    assert open_images("digits", 16).pixels.shape == (1797, 1, 16, 16)
 
 
 def test_captions_and_tags(tmp_path):
@@ -228,6 +248,24 @@ def test_sizes():
     images = Images(torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4))
     assert images.resized(2).pixels.flatten().tolist() == [2, 4, 10, 12]  # of four: 2.5, 4.5, ... rounded to even
     assert images.resized(8).pixels.shape == (1, 1, 8, 8) and images.resized(4) is images
+    stripes = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    stripes[..., ::4] = 200
+    assert (Images(stripes).resized(2).pixels == 50).all(), "an average, not a sample"
+
+
+def test_stacked_pictures_are_each_dealt_once_an_epoch():
+    images = Images(torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1))
+    found = [[Stacked(images, seed=seed).pixels(i).flatten().tolist() for i in range(3)] for seed in (1, 2)]
+    assert sorted(sum(found[0], [])) == sorted(sum(found[1], [])) == list(range(9)) and found[0] != found[1]
+    with pytest.raises(ValueError, match="one channel are stacked, not of 3"):
+        Stacked(Images(torch.zeros(2, 3, 4, 4, dtype=torch.uint8)))
+
+
+def test_a_grid_goes_row_by_row():
+    sheet = grid(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1), columns=3, gap=0)
+    assert sheet.tolist() == [[[0, 1, 2], [3, 4, 5]]]
+    with pytest.raises(ValueError, match="no pictures"):
+        grid(torch.zeros(0, 3, 4, 4, dtype=torch.uint8))
 
 
 def test_a_grid(tmp_path):

@@ -1,6 +1,7 @@
 """Energies: what an autoencoder thinks of pictures, the balance of BEGAN, and pictures without a generator."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from seqgan.image.energy import (
     without_generator,
 )
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.objectives import BoundaryEquilibrium
+from seqgan.objectives import BoundaryEquilibrium, EnergyBased, pulling_away
 from seqgan.training import Stream, fit
 
-from .test_gan import distance, halves
+from .test_gan import BLACK, Brightness, distance, halves, idle, turn
 
 CONFIG = AutoencoderConfig(size=8, channels=1, width=8, code=8)
 
@@ -77,10 +78,43 @@ def test_real_pictures_have_less_energy_and_fakes_come_near(method, tmp_path):
         assert lines[0]["discriminator/k"] > 0, "at first fakes are easy, and k rises"
 
 
+def test_the_energy_game_is_the_paper_s():
+    """Its margin is 0.2, and codes of fakes are pulled away with a weight of 0.1."""
+    torch.manual_seed(0)
+    generator, model, now = Decoder(CONFIG), Autoencoder(CONFIG), turn(BLACK)
+    game = energy_based(generator, model, idle())
+    found, fake = game[0].loss(now)["game"], now.share["fake"]
+    assert found.item() == pytest.approx(EnergyBased(0.2).discriminator(model(BLACK["image"]), model(fake)).item())
+    terms = game[1].loss(now)
+    assert terms["pull"].item() == pytest.approx(0.1 * pulling_away(model.encoder(fake)).item()) and terms["pull"] > 0
+
+
+def balanced(rate):
+    torch.manual_seed(0)
+    return Decoder(CONFIG), Autoencoder(CONFIG), BoundaryEquilibrium(rate=rate)
+
+
+def test_the_measure_of_convergence_is_the_paper_s():
+    generator, model, equilibrium = balanced(rate=0.1)
+    now = turn(BLACK)
+    boundary_equilibrium(generator, model, idle(), equilibrium)[0].loss(now)
+    real, fake = now.watched["real"], now.watched["fake"]
+    assert now.watched["convergence"].item() == pytest.approx((real + abs(0.5 * real - fake)).item())
+
+
+def test_the_equilibrium_follows_the_errors_of_its_step(tmp_path):
+    generator, model, equilibrium = balanced(rate=0.1)
+    optimizers = [torch.optim.SGD(player.parameters(), 1e-3) for player in (generator, model)]
+    game = boundary_equilibrium(generator, model, optimizers, equilibrium)
+    fit(game, Stream(Shuffled(halves()), 16), 1, tmp_path, state={"equilibrium": equilibrium})
+    (line,) = recorded(tmp_path)
+    expected = 0.1 * (0.5 * line["discriminator/real"] - line["generator/game"])
+    assert equilibrium.k == pytest.approx(expected) and equilibrium.k > 0
+
+
 def test_the_equilibrium_is_resumed(tmp_path):
     def train(steps, run):
-        torch.manual_seed(0)
-        generator, model, equilibrium = Decoder(CONFIG), Autoencoder(CONFIG), BoundaryEquilibrium(rate=0.1)
+        generator, model, equilibrium = balanced(rate=0.1)
         optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
         game = boundary_equilibrium(generator, model, optimizers, equilibrium)
         fit(game, Stream(Shuffled(halves()), 8), steps, run, state={"equilibrium": equilibrium})
@@ -110,6 +144,30 @@ def test_what_climbs_is_each_another_picture():
         climber.negatives(score, 17, 1, torch.Generator())
 
 
+def test_each_step_of_a_climb_has_its_noise():
+    climber = Climber(NetworkConfig(size=8, channels=1), size=1)
+    found = climber.climb(lambda image: (0 * image).flatten(1).sum(1), torch.zeros(64, 1, 8, 8), 4, noise=0.05)
+    assert found.std().item() == pytest.approx(0.05 * math.sqrt(4), rel=0.1)
+
+
+@pytest.mark.parametrize(("options", "share"), [({}, 0.05), ({"restart": 0.0}, 0.0), ({"restart": 1.0}, 1.0)])
+def test_some_begin_anew(options, share):
+    climber = Climber(NetworkConfig(size=8, channels=1), size=2000, **options)
+    before = climber.images.clone()
+    climber.negatives(Brightness(), 2000, 0, torch.Generator().manual_seed(0))
+    assert (climber.images != before).flatten(1).any(1).float().mean().item() == pytest.approx(share, abs=0.02)
+
+
+def test_the_game_without_a_generator():
+    """Seven steps of the climb and one look at both; real pictures with a noise of 0.01; scores near 0."""
+    judge, climber = Brightness(), Climber(NetworkConfig(size=8, channels=1), size=64)
+    (phase,) = without_generator(judge, idle()[0], climber, steps=7)
+    terms, seen = phase.loss(turn(BLACK)), judge.shown[-1]
+    assert len(judge.shown) == 7 + 1 and phase.clip == 1
+    assert terms["size"].item() == pytest.approx(0.1 * seen.flatten(1).mean(1).square().mean().item())
+    assert (seen[:64] - BLACK["image"]).std().item() == pytest.approx(0.01, rel=0.1)
+
+
 def test_pictures_without_a_generator(tmp_path):
     torch.manual_seed(0)
     config = NetworkConfig(size=8, channels=1, width=16, discriminator_norm="none")
@@ -133,4 +191,8 @@ def test_dcgan_s_generator_plays_as_well(tmp_path):
     config = NetworkConfig(size=8, channels=1, latent=8, width=8)
     generator, model = Generator(config), Autoencoder(CONFIG)
     optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
+    weights = generator.layers[0].weight, model.encoder[0].weight
+    before = [weight.detach().clone() for weight in weights]
     fit(energy_based(generator, model, optimizers), Stream(Shuffled(halves()), 8), 2, tmp_path)
+    for weight, was in zip(weights, before, strict=True):
+        assert weight.isfinite().all() and not torch.equal(weight, was)

@@ -10,7 +10,7 @@ from seqgan.image.metrics import Classifier, ClassifierConfig, classification, c
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.training import Stream, fit
 
-from .test_gan import distance, halves
+from .test_gan import TINY, distance, halves
 from .test_infogan import quarters
 
 
@@ -47,6 +47,7 @@ def test_an_ensemble_draws_of_all_its_members(tmp_path):
     brightness, counts = pictures[:, 0, 0, 0].unique(return_counts=True)
     assert len(brightness) == 3 and counts.min() > 70
     assert torch.equal(pictures, ensemble(300, seed=1)) and not torch.equal(pictures, ensemble(300, seed=2))
+    assert not torch.equal(ensemble(30), ensemble(30)), "by chance"
     ensemble.save_pretrained(tmp_path)
     assert torch.equal(Ensemble.from_pretrained(tmp_path)(9, seed=1), ensemble(9, seed=1))
     with pytest.raises(ValueError, match="no folder generator0"):
@@ -55,6 +56,18 @@ def test_an_ensemble_draws_of_all_its_members(tmp_path):
         ensemble(0)
     with pytest.raises(ValueError, match="one shape"):
         Ensemble([members[0], GAN(Generator(NetworkConfig(size=16, channels=1, latent=4, width=4)))])
+
+
+def test_members_draw_with_noise_of_their_own():
+    """Here they have the same weights, so that only their noise tells them apart."""
+    gan = GAN(Generator(TINY))
+    assert len(Ensemble([gan, gan])(40, seed=1).unique(dim=0)) == 40
+
+
+def test_an_ensemble_that_lacks_a_member_says_which(tmp_path):
+    GAN(Generator(TINY)).save_pretrained(tmp_path / "generator1")
+    with pytest.raises(ValueError, match="generator0"):
+        Ensemble.from_pretrained(tmp_path)
 
 
 def test_stacked_labels_and_what_is_missing(tmp_path):
@@ -69,6 +82,7 @@ def test_stacked_labels_and_what_is_missing(tmp_path):
     assert stacked_labels(classifier, picture).tolist() == [3 * 16 + 0 * 4 + 2]
     found, lacking = missing(torch.tensor([0, 0, 5]), torch.tensor([0, 5, 7, 9]), 64)
     assert found.captured == 2 and lacking.tolist() == [7, 9]
+    assert missing(torch.tensor([0, 3]), torch.tensor([0, 1]), 4)[1].tolist() == [1], "not what only the fakes have"
     same = compare(classifier.features, data.pixels[:256], data.pixels[256:])
     assert same["frechet"] == pytest.approx(0, abs=1e-3) and same["precision"] == same["recall"] == 1
     fewer = compare(classifier.features, data.pixels[:256], data.pixels[:256:4].repeat(4, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""The command `generate-image`, in a subprocess where it ends in files, and its wrong usage in this process."""
+"""The command `generate-image`: as it was installed, with its own models, and in this process, with tiny ones."""
 
 import subprocess
 import sys
@@ -34,44 +34,68 @@ def run(folder, *arguments):
     return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=120, cwd=folder)
 
 
-def test_a_caption(models, tmp_path):
-    found = run(tmp_path, "Red heart", "--count", "3", "--seed", "1", "--scale", "2", "--model", models["words"])
-    assert (found.returncode, found.stdout, found.stderr) == (0, "red-heart.png\n", "")
-    picture = Image.open(tmp_path / "red-heart.png")
-    assert picture.size == (2 * 22, 2 * 22), "three of 8 x 8 in two rows of two, 2 between"
-    before = (tmp_path / "red-heart.png").read_bytes()
-    again = run(tmp_path, "Red heart", "--count", "3", "--seed", "1", "--scale", "2", "--model", models["words"])
-    assert again.returncode == 2 and "exists" in again.stderr
+def test_a_caption(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--count", "3", "--scale", "2", "--model", models["words"], "--seed"]
+    assert main(["Red heart", *options, "1"]) == 0
+    assert capsys.readouterr() == ("red-heart.png\n", "")
+    assert Image.open("red-heart.png").size == (2 * 22, 2 * 22), "three of 8 x 8 in two rows of two, 2 between"
+    before = Path("red-heart.png").read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        main(["Red heart", *options, "1"])
+    assert ended.value.code == 2 and "exists" in capsys.readouterr().err
     for seed, same in (("1", True), ("2", False)):
-        options = ["--count", "3", "--seed", seed, "--scale", "2", "--model", models["words"], "--overwrite"]
-        assert run(tmp_path, "red heart", *options).returncode == 0
-        assert ((tmp_path / "red-heart.png").read_bytes() == before) == same
+        assert main(["red heart", *options, seed, "--overwrite"]) == 0
+        assert (Path("red-heart.png").read_bytes() == before) == same
 
 
-def test_words_that_it_never_saw(models, tmp_path):
-    found = run(tmp_path, "a red unicorn", "--seed", "1", "-o", "x.png", "--model", models["words"])
-    assert found.returncode == 0 and found.stdout == "x.png\n" and (tmp_path / "x.png").exists()
-    assert found.stderr == "generate-image: unknown to the model, and left out: a, unicorn\n"
+def test_words_that_it_never_saw(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["a red unicorn", "--seed", "1", "-o", "x.png", "--model", models["words"]]) == 0
+    assert capsys.readouterr() == ("x.png\n", "generate-image: unknown to the model, and left out: a, unicorn\n")
+    assert Path("x.png").exists()
 
 
-def test_digits(models, tmp_path):
-    found = run(tmp_path, "--digits", "0-9", "--count", "2", "--seed", "1", "--scale", "1", "--model", models["digits"])
-    assert found.returncode == 0 and found.stdout == "0123456789.png\n", found.stderr
-    assert Image.open(tmp_path / "0123456789.png").size == (10 * 10 + 2, 2 * 10 + 2)
-    assert run(tmp_path, "--digits", "2026", "--model", models["digits"]).returncode == 0
-    assert (tmp_path / "2026.png").exists()
+def test_a_long_caption_makes_a_short_name_and_small_pictures_are_enlarged(models, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["red " * 30, "--model", models["words"]]) == 0
+    (picture,) = tmp_path.glob("*.png")
+    assert len(picture.name) == 60 + len(".png") and Image.open(picture).size == (16 * 12, 16 * 12)
+
+
+def test_digits(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["--digits", "0-9", "--count", "2", "--seed", "1", "--scale", "1", "--model", models["digits"]]) == 0
+    assert capsys.readouterr().out == "0123456789.png\n"
+    assert Image.open("0123456789.png").size == (10 * 10 + 2, 2 * 10 + 2)
+    assert main(["--digits", "2026", "--model", models["digits"]]) == 0
+    assert Path("2026.png").exists()
+
+
+def test_each_digit_has_a_column(models, tmp_path, monkeypatch):
+    asked, drawn = [], torch.zeros(6, 1, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr(LabelToImage, "__call__", lambda self, labels, seed: asked.append((labels, seed)) or drawn)
+    output = str(tmp_path / "d.png")
+    assert main(["--digits", "0-2", "--count", "2", "--seed", "7", "-o", output, "--model", models["digits"]]) == 0
+    assert asked == [([0, 1, 2, 0, 1, 2], 7)]
+
+
+def test_wrong_usage_of_the_installed_command(tmp_path):
+    found = run(tmp_path, "heart", "-o", "heart.jpg")
+    assert (found.returncode, found.stdout) == (2, "") and found.stderr.startswith("generate-image: heart.jpg: ")
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ([], "say what to draw"),
-        (["heart", "--digits", "1"], "say what to draw"),
+        (["heart", "--digits", "1"], "generate-image: "),
         ([""], "a caption has words"),
         (["  ?!"], "a caption has words"),
         (["heart", "--count", "0"], "--count 0: from 1 to 100000"),
         (["heart", "--seed", "-1"], "--seed -1: from 0"),
         (["heart", "--scale", "0"], "--scale 0: from 1"),
+        (["heart", "--scale", "65"], "--scale 65: from 1"),
         (["heart", "-o", "heart.jpg"], "ends in .png"),
         (["heart", "-o", "nowhere/heart.png"], "no folder nowhere"),
         (["--digits", "0-9", "--count", "10001"], "100000 in all"),

@@ -11,6 +11,8 @@ from seqgan.image.infogan import Code, CodeConfig, Generator, InfoGAN, Recognise
 from seqgan.image.networks import Discriminator
 from seqgan.training import Stream, fit
 
+from .test_gan import BLACK, idle, turn
+
 CODE = CodeConfig(noise=4, categories=4, continuous=1, size=8, width=16)
 
 
@@ -50,6 +52,22 @@ def test_the_bound_on_the_information():
     sure = recogniser.information(torch.zeros(8000, 3), code)
     assert sure["category"].item() == pytest.approx(0, abs=1e-6)
     assert sure["continuous"].item() == pytest.approx(-1 + 0.5 * math.log(2 * math.pi))
+    code = Code(torch.zeros(2, dtype=torch.long), torch.zeros(2, 1))
+    for spread, held in ((-10.0, -4.0), (10.0, 2.0)):
+        said = torch.zeros(2, 4), torch.zeros(2, 1), torch.full((2, 1), spread)
+        found = recogniser.information(torch.zeros(2, 3), code)["continuous"].item()
+        assert found == pytest.approx(held + 0.5 * math.log(2 * math.pi)), "no surer, and no less sure, than this"
+
+
+def test_both_players_are_told_what_the_code_is_worth():
+    """The categories in full, the continuous codes a tenth."""
+    generator, discriminator = Generator(CODE), Discriminator(CODE.network)
+    recogniser = Recogniser(CODE.network.features, CODE)
+    recogniser.information = lambda *_: {"category": torch.tensor(2.0), "continuous": torch.tensor(3.0)}
+    now = turn(BLACK)
+    for phase in phases(generator, discriminator, recogniser, idle()):
+        terms = phase.loss(now)
+        assert (terms["category"].item(), terms["continuous"].item()) == pytest.approx((2.0, 0.3))
 
 
 def test_agreement_is_of_the_best_assignment():
@@ -111,6 +129,7 @@ def test_a_trained_one_draws_what_the_code_says(tmp_path):
     assert torch.equal(pictures, again([0, 3, 3], continuous=[1.0], seed=1))
     same = again([0, 3, 0], seed=1), again([0, 3, 0], continuous=[0.0], seed=1)
     assert torch.equal(*same) and not torch.equal(same[0], again([0, 3, 0], continuous=[-1.0], seed=1))
+    assert not torch.equal(again([0]), again([0])), "by chance"
     for categories in ([], [4], [-1]):
         with pytest.raises(ValueError, match="from 0 to 3"):
             again(categories)

@@ -1,11 +1,16 @@
-"""Measures of pairs of pictures against closed forms; those of sets are in tests/core/test_coverage.py."""
+"""Measures of pairs of pictures against closed forms, and the classifier whose features measure sets of them (by
+what is tested in tests/core/test_coverage.py)."""
 
 import math
 
 import pytest
 import torch
 
-from seqgan.image.metrics import psnr, ssim
+from seqgan.coverage import kernel_distance, precision_recall
+from seqgan.image.metrics import compare, in_parts, psnr, ssim, train_classifier
+
+from .test_gan import halves
+from .test_infogan import quarters
 
 
 def grey(*levels, size=16):
@@ -37,3 +42,27 @@ def test_ssim_hears_of_structure_that_psnr_does_not():
     noisy = noisy.clamp(0, 255).byte()
     assert (psnr(target, brighter) - psnr(target, noisy)).abs().max() < 0.5
     assert (ssim(target, brighter) > ssim(target, noisy)).all()
+
+
+def test_a_classifier_is_for_the_pictures_it_learnt_from_and_is_finished(tmp_path):
+    model = train_classifier(quarters(), tmp_path, steps=1)
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+    assert (model.config.size, model.config.channels, model.config.classes) == (8, 1, 4)
+
+
+def test_a_classifier_needs_labels(tmp_path):
+    with pytest.raises(ValueError, match="have none"):
+        train_classifier(halves(), tmp_path)
+
+
+def test_sets_of_pictures_are_compared_by_their_features():
+    def features(image):
+        return image.flatten(1)[:, :3]
+
+    real, fake = halves(60).pixels, quarters(60).pixels
+    found = compare(features, real, fake)
+    left, right = (in_parts(features, part) for part in (real, fake))
+    expected = precision_recall(left, right)
+    assert found["kernel"] == kernel_distance(left, right) != 0
+    for name in ("precision", "recall", "density", "coverage"):
+        assert found[name] == getattr(expected, name), name
