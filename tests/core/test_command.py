@@ -83,3 +83,19 @@ def test_a_reader_that_has_left(tmp_path):
     found = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
     os.close(writer)
     assert (found.returncode, found.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("number, code", [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_torch_is_imported_is_acted_on_afterwards(number, code, tmp_path):
+    """In the place of torch stands a module that is sent one as it is imported."""
+    (tmp_path / "torch.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{number})\nprint('imported')\n")
+    program = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "from seqgan.command import call, import_torch\n"
+        "sys.exit(call('draw', lambda: import_torch() and print('goes on')))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    assert (found.returncode, found.stdout) == (code, "imported\n"), found.stderr

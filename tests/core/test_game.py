@@ -37,6 +37,14 @@ def test_every_rank_has_a_chance_of_its_own():
     assert drawn[0] == drawn[2] != drawn[1]
 
 
+def test_another_number_of_processes_is_told():
+    game = Game([alone()], count_from, {})
+    state = game.state_dict()
+    game.load_state_dict(state)
+    with pytest.warns(UserWarning, match="4 processes began, 1 go on: a step sees 0.25 times as many"):
+        game.load_state_dict(state | {"ranks": 4})
+
+
 def test_skipped_updates_count_only_in_a_row(tmp_path):
     fit([alone(lambda turn: math.nan if turn.step % 2 else 1.0)], count_from, 8, tmp_path, patience=2)
 

@@ -15,6 +15,7 @@ from seqgan.recipe import (
     every_and_last,
     open_run,
     prepare_torch,
+    run,
     warm_up_and_cosine,
     with_preset,
 )
@@ -45,6 +46,27 @@ class Sizes:
 @dataclass(frozen=True)
 class Run:
     sizes: Sizes = Sizes()
+
+
+PRESETS = {"paper": Sizes(width=512), "reduced": Sizes(width=32, sample_every=7)}
+
+
+def test_an_interruption_outside_the_loop_is_one_line(monkeypatch, capsys):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["recipe.py"])
+    with pytest.raises(SystemExit) as ended:
+        run(interrupted, Sizes)
+    assert ended.value.code == 130 and capsys.readouterr().err == "recipe.py: interrupted\n"
+
+
+def test_help_tells_the_presets(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["recipe.py", "--help"])
+    with pytest.raises(SystemExit):
+        run(lambda settings: None, Sizes, "Trains.")
+    told = capsys.readouterr().out
+    assert "--preset paper: width 512, seed 0" in told and "--preset reduced: width 32, sample-every 7" in told
 
 
 def test_a_folder_belongs_to_one_training(tmp_path):
