@@ -113,7 +113,7 @@ def judge(poems: Sequence[Sequence[str]], form: Form, copies: set[str]) -> dict[
         "again": sum(len(poem) - len(set(poem)) for poem in whole) / max(1, sum(map(len, whole))),
         "lines copied": sum(line in copies for line in every) / max(1, len(every)),
         "line twice": float(np.mean([len(set(lines)) < len(lines) for lines in poems])),
-        "distinct-2": distinct(every, 2),
+        "distinct-2": distinct(every, 2) if every else 0.0,
     }
 
 

@@ -45,7 +45,9 @@ def replacing(path: Path, anew: bool = False) -> Iterator[Path]:
         os.replace(part, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
             _to_disk(path.parent)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)  # the name that the user knows
         part.unlink(missing_ok=True)
         raise
 

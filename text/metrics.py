@@ -162,7 +162,7 @@ def ngram_counts(sentences: Sentences, n: int) -> Counter[tuple[Hashable, ...]]:
 def distinct(sentences: Sentences, n: int) -> float:
     """Distinct n-grams over all n-grams. It falls with the number of sentences: compare at equal numbers."""
     counts = ngram_counts(sentences, n)
-    return len(counts) / max(1, counts.total())
+    return len(counts) / counts.total()
 
 
 def novel_ngrams(sentences: Sentences, training: Sentences, n: int) -> float:

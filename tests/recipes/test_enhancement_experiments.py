@@ -29,6 +29,7 @@ def test_a_table_of_what_runs_recorded(tmp_path):
         steps = {"narrow": 900, "causal": 500}.get(name, 600)
         (tmp_path / name / "config.json").write_text(json.dumps({"steps": steps}))
         (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "control.0bak").mkdir()  # which is no seed
     found = experiments("--run", tmp_path, "--steps", 0)
     assert found.returncode == 0, found.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.stdout.splitlines()]

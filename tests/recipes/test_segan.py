@@ -1,15 +1,20 @@
 """The recipe as a user runs it: killed, gone on with, the control, and the two side by side."""
 
+import importlib
 import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from seqgan.speech.segan import REDUCED, SEGAN
 
+recipe = importlib.import_module("recipes.segan")
 RECIPE = Path(__file__).parents[2] / "recipes" / "segan.py"
 PNG = b"\x89PNG"
 
@@ -77,3 +82,19 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path, arguments, told):
     result = call("--run", tmp_path / "run", *arguments)
     assert result.returncode == 1 and told in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
+
+
+def test_what_the_settings_say_comes_to_the_game(recordings, record_fits, monkeypatch):
+    """Rates stay for the first part of the steps and fall to zero; the reference batch has the noisy wave's level."""
+    calls, made, judged, phases = record_fits(recipe), [], [], recipe.phases
+    monkeypatch.setattr(recipe, "phases", lambda *a, **o: made.append((a, o)) or phases(*a, **o))
+    average = SimpleNamespace(applied=lambda: judged.append("average") or nullcontext())
+    monkeypatch.setattr(recipe, "EMA", lambda *_: average)
+    monkeypatch.setattr(recipe, "score", lambda *_: dict.fromkeys(recipe.SCORES, 0.0))
+    monkeypatch.setattr(recipe, "draw_curves", lambda *_: None)
+    recipe.main(recipe.Settings(recordings, recordings / "run", "reduced", l1=7.0, steps=100, threads=1))
+    (((generator, _, discriminator, _), options),) = made
+    clean, noisy = discriminator.reference.unbind(1)
+    torch.testing.assert_close(noisy.square().mean(1).sqrt(), torch.full((4,), 0.1))
+    assert options["weight"] == 7 and judged == ["average"] and calls[0].ema is average
+    assert [options["schedule"](step) for step in (0, 30, 65, 100)] == pytest.approx([1, 1, 0.5, 0])

@@ -5,23 +5,22 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from seqgan.checkpoint import latest, load_weights
-from seqgan.text.networks import LSTMGenerator
+from seqgan.text.networks import LSTMConfig, LSTMGenerator
+from seqgan.text.seqgan import random_oracle
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PNG = b"\x89PNG"
 
 
 @pytest.fixture
-def recipe(monkeypatch):
-    monkeypatch.syspath_prepend(RECIPES)
-    import seqgan_oracle
-
-    return seqgan_oracle
+def recipe(script):
+    return script("seqgan_oracle")
 
 
 def settings(recipe, run, **changes):
@@ -64,7 +63,7 @@ def test_every_system_and_the_table_of_all(recipe, tmp_path, capsys):
             assert len(evaluations(runs[-1], "adversarial")) == 2
             assert (runs[-1] / "samples" / "adversarial-000002.txt").read_text().count("\n") == 20
     game = evaluations(tmp_path / "seqgan", "adversarial")
-    assert 0 <= game[0]["held_out_area"] <= 1
+    assert 0 < game[0]["held_out_area"] < 1
     assert game != evaluations(tmp_path / "constant", "adversarial")
 
     capsys.readouterr()
@@ -103,6 +102,98 @@ def test_two_steps_are_one_and_one(recipe, tmp_path):
     assert evaluations(tmp_path / "whole", "adversarial") == evaluations(tmp_path / "parts", "adversarial")
 
 
+def tiny(seed=0):
+    torch.manual_seed(seed)
+    return LSTMGenerator(LSTMConfig(40, 4, 4))
+
+
+def material_of(recipe, sequences=320):
+    return recipe.Material.of(random_oracle(LSTMConfig(40, 4, 4), 0), sequences, 0)
+
+
+def test_the_area_is_how_often_the_real_one_has_the_higher_score(recipe, tmp_path):
+    class Judge(torch.nn.Linear):
+        def score(self, tokens):
+            return tokens[:, 0].float()
+
+    samples = torch.tensor([[1, 0], [1, 0], [1, 0], [5, 0]])
+    material = SimpleNamespace(
+        fresh=torch.full((4, 2), 3), drawn_from=lambda generator: samples, measure=lambda samples, nll_gen: {}
+    )
+    assert recipe.watch(tiny(), material, tmp_path, "adversarial", Judge(1, 1))(1) == {"held_out_area": 0.75}
+
+
+def test_the_parts_of_the_game(recipe, record_fits, tmp_path, monkeypatch):
+    """Rollouts by the lagging policy, a baseline that is kept; 160 of 320 pairs at once, for an epoch, then for two."""
+    calls, policies, baselines, build = record_fits(recipe), [], [], recipe.policy_gradient
+    monkeypatch.setattr(recipe, "by_rollouts", lambda policy, reward, count: policies.append(policy))
+
+    def policy_gradient(*arguments, **options):
+        baselines.append(options.get("baseline"))
+        return build(*arguments, **options)
+
+    class Used(recipe.Pool):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.used = 7
+
+    monkeypatch.setattr(recipe, "policy_gradient", policy_gradient)
+    monkeypatch.setattr(recipe, "Pool", Used)
+    chosen = settings(recipe, tmp_path, system="seqgan", baseline="preceding", epochs_per_step=2)
+    recipe.game(tiny(), material_of(recipe), chosen)
+    alone, both = calls
+    own, other = both.phases
+    assert policies == [both.state["lagging"].model] and own.after == both.state["lagging"].update
+    assert type(both.state["baseline"]) is recipe.Preceding and baselines == [both.state["baseline"]]
+    assert both.state["pool"].used == 0, "the game begins with new sequences"
+    assert alone.steps == 2 and other.repeat == 4
+
+
+def test_scheduled_sampling_has_less_truth_after_every_epoch(recipe, record_fits, tmp_path, monkeypatch):
+    truths = []
+    record_fits(recipe)
+    monkeypatch.setattr(recipe, "scheduled_sampling", lambda generator, optimizer, truth: truths.append(truth))
+    recipe.likelihood(tiny(), material_of(recipe), settings(recipe, tmp_path, system="scheduled-sampling"))
+    assert [truths[0](step) for step in (0, 5, 10**6)] == pytest.approx([1, 1 - 0.02, 0])
+
+
+def test_the_epoch_of_the_best_nll_gen_is_kept(recipe, record_fits, tmp_path, monkeypatch):
+    calls, kept, past, values = record_fits(recipe), [], [], iter([3.0, 2.0, 2.5])
+    monkeypatch.setattr(recipe, "watch", lambda *_: lambda step: {"nll_gen": next(values)})
+    monkeypatch.setattr(recipe, "evaluations", lambda *_: past)
+    generator = tiny()
+    generator.save = lambda path: kept.append(path.name)
+    recipe.likelihood(generator, material_of(recipe), settings(recipe, tmp_path, system="mle"))
+    hook = next(iter(calls[0].every.values()))
+    for step in range(3):
+        past.append(hook(step))
+        kept.append(past[-1]["nll_gen"])
+    assert kept == ["best.safetensors", 3.0, "best.safetensors", 2.0, 2.5]
+
+
+def test_nobody_learns_from_fresh_sequences(recipe):
+    material = material_of(recipe, 100)
+    assert material.training.shape == material.fresh.shape == (100, 20)
+    assert not {tuple(row) for row in material.training.tolist()} & {tuple(row) for row in material.fresh.tolist()}
+
+
+def test_a_tempered_generator_has_its_logits_divided(recipe):
+    from seqgan_material import tempered
+
+    generator, features = tiny(), torch.randn(3, 4)
+    torch.testing.assert_close(tempered(generator, 0.5).logits(features), 2 * generator.logits(features).detach())
+
+
+def test_a_game_begins_where_likelihood_ended(recipe, tmp_path):
+    from seqgan_table import Run
+
+    (tmp_path / "config.json").write_text(json.dumps({"system": "seqgan", "schedule": {}}))
+    places = [("mle", 5), ("mle", 10), ("adversarial", 1), ("adversarial", 2)]
+    lines = [json.dumps({"stage": stage, "step": step, "nll_oracle": 1.0}) + "\n" for stage, step in places]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    assert [(point["stage"], point["step"]) for point in Run(tmp_path).points] == places[1:]
+
+
 def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
     from seqgan_table import Curve, spread
 
@@ -123,6 +214,7 @@ def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
         ({"sequences": 100}, "100 sequences are too few"),
         ({"oracle": Path("none.npz")}, "none.npz"),
         ({"start": Path("nowhere")}, "nowhere"),
+        ({"start": Path("nowhere"), "system": "scheduled-sampling"}, "--system scheduled-sampling .* --start"),
     ],
 )
 def test_what_is_wrong_is_told(recipe, tmp_path, changes, told):

@@ -88,3 +88,20 @@ def test_transcribed_sentences(recordings):
     assert length == pytest.approx(whole.duration * 16_000, abs=1), "not cut"
     wrong = make("--data", recordings, "--out", recordings / "x", "--kinds", "rain")
     assert wrong.returncode == 1 and "no kind 'rain'" in wrong.stderr
+
+
+def test_the_corpus_is_that_of_the_folder_however_deep_the_talkers_are(recordings):
+    talk = next((recordings / "clean" / "read").rglob("*.wav")).read_bytes()
+    shutil.rmtree(recordings / "clean")
+    for speaker in range(100, 105):
+        folder = recordings / "clean" / "librispeech" / f"{speaker}" / "7"
+        folder.mkdir(parents=True)
+        (folder / f"{speaker}-7-0.wav").write_bytes(talk)
+    (recordings / "clean" / "emodb").mkdir()
+    (recordings / "clean" / "emodb" / "0.wav").write_bytes(talk)
+    options = ["--out", recordings / "out", "--kinds", "babble", "german", "--count", 1, "--seconds", 1]
+    found = make("--data", recordings, *options, "--sources.validation-corpus", "librispeech")
+    assert found.returncode == 0, found.stderr
+    with (recordings / "out" / "manifest.tsv").open(newline="", encoding="utf-8") as file:
+        rows = {row["kind"]: row["corpus"] for row in csv.DictReader(file, delimiter="\t")}
+    assert rows == {"babble": "librispeech", "german": "emodb"}

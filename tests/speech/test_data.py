@@ -1,61 +1,64 @@
-"""Mixtures are functions of (seed, index), have the ratio that they say, and hold the parts apart."""
+"""What mixtures are made of: recordings as they are found and read, chances, levels, rooms, curves, codecs; pairs."""
 
 import numpy as np
 import pytest
 import soundfile
 
 from seqgan.speech import data
-from seqgan.speech.data import MixConfig, Mixtures, find_recordings
-from seqgan.speech.sources import Sources, find_corpora, open_sources
+from seqgan.speech.data import MixConfig, Pairs, find_recordings
+from seqgan.speech.sources import Sources, find_corpora, match_pairs, open_sources
 
-RATE = 16_000
-PLAIN = MixConfig(
-    seconds=1.0, quiet=0, clean=0, speechless=0, second_noise=0, babble=0, coloured=0, room=0, speed=0, equaliser=0,
-    band_limit=0, telephone=0, codec=0, clipping=0,
-)  # fmt: skip
+from .mixture_helpers import RATE, write_pairs
 
 
-def mixtures(recordings, config=PLAIN, **others):
-    speech, noise = (find_corpora([recordings / name]) for name in ("clean", "noise"))
-    return Mixtures(speech, noise, find_recordings([recordings / "rir"]), config, **others)
+def test_a_folder_without_recordings_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        find_recordings([tmp_path])
 
 
-def test_an_item_is_a_function_of_seed_and_index(recordings):
-    first, second, other = (mixtures(recordings, MixConfig(seconds=1.0), seed=s) for s in (1, 1, 2))
-    later = [second[i] for i in (5, 3)]  # in another order, by another reader
-    assert all((first[i]["noisy"] == item["noisy"]).all() for i, item in zip((5, 3), later, strict=True))
-    assert (first[5]["noisy"] != other[5]["noisy"]).any()
+def test_recordings_can_be_excluded_by_a_part_of_their_names(recordings):
+    found = find_recordings([recordings / "clean"], exclude=("anna",))
+    assert sorted(path.name for path in found) == ["ben-0.wav", "cleo-0.wav", "cleo-1.wav", "cleo-2.wav"]
 
 
-@pytest.mark.parametrize("snr", [-5.0, 0.0, 15.0])
-def test_ratio_of_speech_to_noise_is_the_one_asked_for(recordings, snr):
-    source = mixtures(recordings, MixConfig(**{**PLAIN.__dict__, "snr": (snr, snr)}))
-    for i in range(5):
-        item = source[i]
-        clean, noise = item["clean"].numpy(), (item["noisy"] - item["clean"]).numpy()
-        measured = 20 * np.log10(data.active_level(clean) / data.active_level(noise))
-        assert measured == pytest.approx(snr, abs=0.1)
+def test_recordings_are_brought_to_one_channel_and_one_rate(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, 0 * tone], 1), 48_000)
+    wave = data.Library(RATE)[tmp_path / "a.wav"]
+    assert wave.shape == (RATE,)
+    np.testing.assert_allclose(wave[200:-200], 0.5 * tone[::3][200:-200], atol=1e-3)
 
 
-def test_level_of_the_mixture_is_within_its_bounds(recordings):
-    source = mixtures(recordings, MixConfig(**{**PLAIN.__dict__, "level": (-40.0, -30.0)}))
-    for i in range(10):
-        assert -40.1 < 20 * np.log10(data.root_mean_square(source[i]["noisy"].numpy())) < -29.9
+def test_emphasis_multiplies_the_chance_of_a_corpus(recordings):
+    speech = find_corpora([recordings / "clean"])
+    assert {name: len(paths) for name, paths in speech.items()} == {"phone": 3, "read": 3}  # of two seconds each
+    plain, doubled = data.chances(speech, {}), data.chances(speech, {"phone": 2.0})
+    assert plain == pytest.approx([1 / 2, 1 / 2])
+    assert doubled[list(speech).index("phone")] == pytest.approx(2 / 3)
 
 
-def test_clean_items_come_unchanged_and_speechless_ones_ask_for_silence(recordings):
-    item = mixtures(recordings, MixConfig(**{**PLAIN.__dict__, "clean": 1.0}))[0]
-    assert (item["noisy"] == item["clean"]).all() and item["clean"].abs().max() > 0
-    item = mixtures(recordings, MixConfig(**{**PLAIN.__dict__, "speechless": 1.0}))[0]
-    assert item["clean"].abs().max() == 0 and item["noisy"].abs().max() > 0
+def test_the_chance_of_a_corpus_grows_with_the_root_of_its_length(recordings):
+    paths = find_recordings([recordings / "clean"])  # of two seconds each
+    assert data.chances({"one": paths[:1], "four": paths[:4]}, {}) == pytest.approx([1 / 3, 2 / 3])
 
 
-def test_every_augmentation_gives_finite_bounded_pairs(recordings):
-    everything = MixConfig(**{name: 0.5 for name in ("second_noise", "babble", "room", "speed", "equaliser", "codec")})
-    source = mixtures(recordings, everything)
-    for i in range(40):
-        for wave in source[i].values():
-            assert wave.shape == (32_000,) and wave.isfinite().all() and wave.abs().max() <= 1.001
+def test_an_emphasis_that_leaves_no_corpus_is_refused(recordings):
+    speech = find_corpora([recordings / "clean"])
+    with pytest.raises(ValueError, match="chances.*phone"):
+        data.chances(speech, dict.fromkeys(speech, 0.0))
+
+
+def test_emphasis_is_of_noise_too(recordings):
+    rain = sorted(path.name for path in (recordings / "noise").iterdir())[0]
+    training, _ = open_sources(recordings, Sources(emphasis={rain: 0.0, "phone": 0.0}), MixConfig(seconds=0.5))
+    assert min(training.noise_chance) == min(training.speech_chance) == 0
+    with pytest.raises(ValueError, match="no corpus nothing to emphasise among phone, read, "):
+        open_sources(recordings, Sources(emphasis={"nothing": 2.0}), MixConfig())
+
+
+def test_pauses_do_not_count_as_speech():
+    wave = np.concatenate([np.full(1600, 0.1), np.full(1600, 1e-4)])
+    assert data.active_level(wave) == pytest.approx(0.1)
 
 
 def test_target_of_a_room_keeps_early_reflections_alone_and_the_time(recordings):
@@ -69,26 +72,23 @@ def test_target_of_a_room_keeps_early_reflections_alone_and_the_time(recordings)
     assert target[100 + 290] / target[100] == pytest.approx(0.5, abs=1e-3)
 
 
-def test_emphasis_multiplies_the_chance_of_a_corpus(recordings):
-    speech = find_corpora([recordings / "clean"])
-    assert {name: len(paths) for name, paths in speech.items()} == {"phone": 3, "read": 3}  # of two seconds each
-    plain, doubled = data.chances(speech, {}), data.chances(speech, {"phone": 2.0})
-    assert plain == pytest.approx([1 / 2, 1 / 2])
-    assert doubled[list(speech).index("phone")] == pytest.approx(2 / 3)
+def test_direct_sound_and_early_reflections_have_the_energy_of_the_speech():
+    """What comes before the loudest sample of a response is cut off, here a 3; what comes late does not count."""
+    response = np.zeros(4000, np.float32)
+    response[[10, 300, 400, 2000]] = 3.0, 4.0, 2.0, 2.0
+    _, target = data.reverberate(np.eye(1, 8000, 100, dtype=np.float32)[0], response, early=800)
+    assert np.square(target).sum() == pytest.approx(1, abs=1e-3)
+    assert target[200] / target[100] == pytest.approx(2 / 4, abs=1e-3)
 
 
-def test_emphasis_is_of_noise_too(recordings):
-    rain = sorted(path.name for path in (recordings / "noise").iterdir())[0]
-    training, _ = open_sources(recordings, Sources(emphasis={rain: 0.0, "phone": 0.0}), MixConfig(seconds=0.5))
-    assert min(training.noise_chance) == min(training.speech_chance) == 0
-    with pytest.raises(ValueError, match="no corpus nothing to emphasise among phone, read, "):
-        open_sources(recordings, Sources(emphasis={"nothing": 2.0}), MixConfig())
+def test_a_band_has_two_edges():
+    curve = data.band_curve(RATE, RATE, 300, 3400)  # one bin a Hz
+    assert curve[[100, 300, 1000, 3400, 4000]].tolist() == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.019, -1.0])
-def test_mixtures_hold_a_frame_at_least(seconds):
-    with pytest.raises(ValueError, match="shorter than 320 samples"):
-        MixConfig(seconds=seconds)
+def test_a_random_curve_stays_within_its_bounds():
+    curve = 20 * np.log10(data.random_curve(np.random.default_rng(0), 1000))
+    assert curve.shape == (501,) and -6 <= curve.min() < -1 and 1 < curve.max() <= 6
 
 
 def test_mu_law_is_near_the_identity_and_coarse():
@@ -105,6 +105,21 @@ def test_codec_keeps_length_and_time(recordings):
         assert coded.shape == wave.shape and np.corrcoef(coded, wave)[0, 1] > 0.95
 
 
-def test_a_folder_without_recordings_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(ValueError, match=str(tmp_path)):
-        find_recordings([tmp_path])
+def test_recorded_pairs_are_cropped_together(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", ["a", "b", "c"])
+    item = Pairs(match_pairs(tmp_path / "clean", tmp_path / "noisy"), seconds=0.2)[4]
+    assert item["clean"].shape == (3200,)
+    np.testing.assert_allclose(item["noisy"], 0.5 * item["clean"], atol=1e-4)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
+def test_crops_of_pairs_begin_anywhere(tmp_path, names):
+    write_pairs(tmp_path, "clean", "noisy", names)
+    crops = Pairs(match_pairs(tmp_path / "clean", tmp_path / "noisy"), seconds=0.1)
+    assert len({crops[i]["clean"][:2].numpy().tobytes() for i in range(8)}) > 4
+
+
+def test_a_pair_that_is_shorter_than_a_crop_is_filled_up(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", ["a"])
+    clean = Pairs(match_pairs(tmp_path / "clean", tmp_path / "noisy"), seconds=0.3)[0]["clean"]
+    assert clean.shape == (4800,) and clean[0] > 0.09 and not clean[4000:].any()

@@ -1,27 +1,12 @@
-"""The losses have their closed forms, scores join in order, and the game improves what it is played for."""
-
-import os
-import signal
-import subprocess
-import sys
-from types import SimpleNamespace
+"""The terms of the loss have their closed forms, and the game improves what it is played for."""
 
 import numpy as np
 import pytest
 import torch
 
-from seqgan.speech.data import MixConfig, Mixtures, find_recordings
 from seqgan.speech.discriminators import WaveDiscriminator
-from seqgan.speech.enhancement import (
-    METRICS,
-    LossWeights,
-    MetricAdversary,
-    ScoreQueue,
-    WaveAdversary,
-    phases,
-    reconstruction,
-)
-from seqgan.speech.metrics import dnsmos, si_sdr
+from seqgan.speech.enhancement import LossWeights, MetricAdversary, WaveAdversary, phases, reconstruction
+from seqgan.speech.metrics import si_sdr
 from seqgan.speech.networks import (
     GeneratorConfig,
     MaskGenerator,
@@ -29,9 +14,10 @@ from seqgan.speech.networks import (
     ShortTimeFourier,
     compress,
 )
-from seqgan.speech.sources import find_corpora
 from seqgan.stream import Stream
 from seqgan.training import fit
+
+from .mixture_helpers import NOISY, mixtures
 
 TINY = GeneratorConfig(channels=(4, 4, 4, 4), hidden=16, layers=1)
 
@@ -76,113 +62,23 @@ def test_a_quiet_recording_counts_as_much_as_a_loud_one():
         torch.testing.assert_close(quiet[name], term, rtol=1e-3, atol=1e-6)
 
 
-def first_sample(clean, enhanced):
-    return float("nan") if clean[0] < 0 else float(enhanced[0] - clean[0])
+def test_terms_are_taken_at_minus_20_decibels_of_the_noisy_wave():
+    clean = 0.3 * torch.randn(2, 4000)
+    noisy = clean + torch.tensor([[0.1], [2.0]]) * torch.randn(2, 4000)
+    _, wave, scaled = reconstruction(gain(1.0), noisy, clean)
+    level = noisy.square().mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(wave, 0.1 * noisy / level, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(scaled, 0.1 * clean / level, atol=1e-4, rtol=1e-3)
 
 
-def largest(clean, enhanced):
-    return float(enhanced.max())
-
-
-def test_scores_come_back_in_order_after_the_delay_and_survive_a_resume():
-    metrics = [(first_sample, 2), (largest, 1)]
-    queue = ScoreQueue(metrics, workers=2, delay=2)
-    try:
-        batches = [(torch.full((4, 3), float(i)), torch.full((4, 3), 3.0 * i)) for i in range(5)]
-        for i in range(3):
-            queue.put(*batches[i])
-            assert (queue.get() is None) == (i < 2)
-        resumed = ScoreQueue(metrics, workers=1, delay=2)
-        try:
-            resumed.load_state_dict(queue.state_dict())
-            for i, one in ((3, queue), (3, resumed)):
-                one.put(*batches[i])
-                clean, enhanced, scores = one.get()
-                assert clean.shape == (2, 3)  # no more than some metric scores
-                assert clean[0, 0] == 1 and enhanced[0, 0] == 3
-                assert scores[:, 0].tolist() == [2.0, 2.0] and scores[0, 1] == 3.0 and scores[1, 1].isnan()
-        finally:
-            resumed.close()
-        queue.put(-torch.ones(2, 3), torch.ones(2, 3))
-        queue.get(), queue.put(*batches[0]), queue.put(*batches[0])
-        assert queue.get()[2][0, 0] == 6.0 and queue.get()[2][:, 0].isnan().all()
-    finally:
-        queue.close()
-
-
-def test_scores_cannot_arrive_before_they_are_asked_for():
-    with pytest.raises(ValueError, match="0 steps or more"):
-        ScoreQueue([(METRICS["pesq"].score, 1)], delay=-1)
-
-
-BUSY = """
-import time, torch
-from seqgan.speech.enhancement import METRICS, ScoreQueue
-queue = ScoreQueue([(METRICS["pesq"].score, 1)], delay=0)
-queue.put(torch.ones(1, 8000), torch.ones(1, 8000))
-queue.get()
-print(*queue.pool._processes, flush=True)
-time.sleep(60)
-"""
-
-
-def test_workers_end_with_a_training_that_is_killed():
-    training = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True)
-    (worker,) = map(int, training.stdout.readline().split())
-    training.kill()
-    try:
-        training.communicate(timeout=20)  # the worker has the other end of this pipe, too
-    except subprocess.TimeoutExpired:
-        os.kill(worker, signal.SIGKILL)
-        pytest.fail("a worker was left behind")
-
-
-def test_a_discriminator_of_several_metrics_answers_for_each_where_it_has_a_score():
-    """What it learns from is in closed form for a discriminator that always says .75 and .5."""
-
-    class Says(torch.nn.Module):
-        def forward(self, clean, enhanced):
-            return torch.tensor([[0.75, 0.5]]).repeat(len(clean), 1)
-
-    scores = torch.tensor([[0.25, 0.9], [0.5, torch.nan]])
-    adversary, logged = MetricAdversary(Says(), ("pesq", "dnsmos"), (2, 1)), {}
-    pair = torch.zeros(2, 10), torch.zeros(2, 10)
-    adversary.queue = SimpleNamespace(put=lambda *_: None, most=2, get=lambda: (*pair, scores))
-    turn = SimpleNamespace(share={}, log=logged.__setitem__)
-    made = adversary.teach(turn, *pair, LossWeights(adversary=0.1))
-    assert made["adversary"] == pytest.approx(0.1 * (0.25**2 + 0.5**2))
-    terms = adversary.learn(turn)
-    assert terms["clean"] == pytest.approx(0.25**2)  # DNSMOS has no best answer for the clean wave
-    assert terms["metric"] == pytest.approx((0.5**2 + 0.25**2) / 2 + 0.4**2)
-    assert logged == pytest.approx({"pesq": 0.375, "dnsmos": 0.9})
-
-
-@pytest.fixture(scope="module")
-def speechlike():
-    """Of a clean wave and a noisy one, 2 s at 16 kHz."""
-    rng = np.random.default_rng(0)
-    time = np.arange(32_000) / 16_000
-    speech = np.sin(2 * np.pi * 150 * time) * (np.sin(2 * np.pi * 2 * time) > 0) + 0.01 * rng.standard_normal(32_000)
-    speech = (0.3 * speech).astype(np.float32)
-    return speech, speech + 0.1 * rng.standard_normal(32_000).astype(np.float32)
-
-
-@pytest.mark.parametrize("name", ["pesq", "stoi"])
-def test_metrics_are_one_for_the_same_and_nan_without_speech(name, speechlike):
-    clean, noisy = speechlike
-    score = METRICS[name].score
-    assert score(clean, clean) == pytest.approx(1, abs=1e-3)
-    assert 0 <= score(clean, noisy) < 0.75
-    assert np.isnan(score(np.zeros(32_000, np.float32), clean))
-
-
-def test_the_opinion_is_that_of_the_repeated_wave(speechlike):
-    pytest.importorskip("speechmos.dnsmos")
-    clean, noisy = speechlike
-    score = METRICS["dnsmos"].score
-    repeated = np.concatenate([noisy] * 5)[:144_160]
-    assert score(clean, noisy) == pytest.approx((dnsmos(repeated, 16_000)["ovrl"] - 1) / 4)
-    assert 0 <= score(noisy, noisy) < score(noisy, clean) <= 1
+def test_both_players_are_clipped_and_scheduled():
+    game = phases(
+        MaskGenerator(TINY), None, LossWeights(), adversary=WaveAdversary(torch.nn.Linear(1, 1)), clip=0.7, schedule=abs
+    )
+    assert [(phase.name, phase.clip, phase.schedule) for phase in game] == [
+        ("generator", 0.7, abs),
+        ("discriminator", 0.7, abs),
+    ]
 
 
 def make_game(adversary=None):
@@ -201,12 +97,7 @@ def make_game(adversary=None):
 
 
 def data_of(recordings):
-    corpora = (find_corpora([recordings / name]) for name in ("clean", "noise"))
-    return Mixtures(
-        *corpora,
-        find_recordings([recordings / "rir"]),
-        MixConfig(seconds=0.8, snr=(0.0, 5.0), quiet=0, clean=0, speechless=0),
-    )
+    return mixtures(recordings, NOISY)
 
 
 def test_a_little_training_takes_noise_away(recordings, tmp_path):
@@ -253,29 +144,3 @@ def test_a_batch_that_is_not_finite_is_left_out(adversary, tmp_path):
         for queue in state.values():
             queue.close()
     assert all(torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
-
-
-def test_judges_of_waves_tell_and_a_wave_is_moved_their_way(recordings):
-    torch.manual_seed(0)
-    data = data_of(recordings)
-    items = [data[i] for i in range(8)]
-    noisy, clean = (torch.stack([item[side] for item in items]) for side in ("noisy", "clean"))
-    adversary, logged = WaveAdversary(WaveDiscriminator((2, 5), (128,), channels=4, widest=16)), {}
-    optimizer = torch.optim.Adam(adversary.discriminator.parameters(), 1e-2)
-    turn = SimpleNamespace(share={"pair": (clean, noisy)}, log=logged.__setitem__)
-    for _ in range(30):
-        optimizer.zero_grad()
-        adversary.learn(turn)["adversary"].backward()
-        optimizer.step()
-    assert logged["real"] > logged["fake"] + 0.15
-
-    def terms(wave):
-        return adversary.teach(turn, clean, wave, LossWeights())
-
-    for name in ("adversary", "features"):
-        wave = noisy.clone().requires_grad_()
-        before = terms(wave)[name]
-        (gradient,) = torch.autograd.grad(before, wave)
-        step = 1e-4 * before * gradient / gradient.square().sum()  # less by a ten thousandth, were it straight
-        assert terms(noisy - step.detach())[name] < before
-    assert terms(clean)["features"] == 0

@@ -71,10 +71,27 @@ def test_distances_of_a_louder_copy(clean: np.ndarray) -> None:
     assert metrics.log_spectral_distance(white, 10 ** (-7 / 20) * white, RATE) == pytest.approx(7, abs=1e-6)
 
 
+def test_log_spectral_distance_ends_where_half_of_a_double_does(clean: np.ndarray) -> None:
+    white = noise(RATE, 0.1)
+    assert metrics.log_spectral_distance(white, 1e-9 * white, RATE) < 80
+
+
+def test_opinions_end_at_one_and_five() -> None:
+    assert metrics._composite(4.6, 0, 0, 35)["covl"] == 5 and metrics._composite(1, 9, 99, -10)["csig"] == 1
+
+
 def test_predictor_of_an_autoregressive_process() -> None:
     coefficient = 0.8  # x[t] = 0.8 x[t-1] + e[t] has the autocorrelation 0.8^k / (1 - 0.64)
     correlation = coefficient ** np.arange(11.0)[None] / (1 - coefficient**2)
     np.testing.assert_allclose(metrics._predictor(correlation), [[1, -coefficient] + [0] * 9], atol=1e-12)
+
+
+def test_predictors_have_ten_coefficients_at_low_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, predictor = [], metrics._predictor
+    monkeypatch.setattr(metrics, "_predictor", lambda found: orders.append(found.shape[1] - 1) or predictor(found))
+    for rate in (8000, 16_000):
+        metrics.log_likelihood_ratio(noise(rate, 0.1), noise(rate, 0.1, seed=2), rate)
+    assert orders == [10, 10, 16, 16]
 
 
 @pytest.mark.parametrize("shift", [0, 37, -160, 4000])
@@ -180,6 +197,17 @@ def test_composite_measures_against_literal_programs() -> None:
     assert all(1 < opinion < 5 for opinion in opinions.values())
 
 
+def test_log_spectral_distance_against_a_literal_program() -> None:
+    """The mean over the frames of the root mean square over 240 bins; half of the frames are equal."""
+    white = noise(RATE, 0.1)
+    other = white + np.where(np.arange(RATE) < RATE // 2, 0, noise(RATE, 0.1, seed=2))
+    values = []
+    for pair in zip(literal_frames(white), literal_frames(other), strict=True):
+        first, second = (np.abs(np.fft.rfft(frame)[:240]) ** 2 for frame in pair)
+        values.append(np.sqrt(np.mean((10 * np.log10(first / second)) ** 2)))
+    assert metrics.log_spectral_distance(white, other, RATE) == pytest.approx(np.mean(values), rel=1e-6)
+
+
 # Against the packages, and across levels of noise.
 
 
@@ -190,6 +218,13 @@ def test_scores_fall_with_noise(clean: np.ndarray) -> None:
     for name in ("log_likelihood_ratio", "weighted_spectral_slope", "log_spectral_distance"):
         assert better[name] < worse[name], name
     assert all(np.isfinite(value) for value in worse.values())
+
+
+def test_stoi_and_estoi_equal_the_package(clean: np.ndarray, noisy: np.ndarray) -> None:
+    package = pytest.importorskip("pystoi")
+    found = metrics.full_reference(clean, noisy, RATE)
+    assert found["estoi"] == pytest.approx(package.stoi(clean, noisy, RATE, extended=True))
+    assert found["stoi"] == pytest.approx(package.stoi(clean, noisy, RATE)) != found["estoi"]
 
 
 def test_dnsmos_equals_the_package(noisy: np.ndarray) -> None:

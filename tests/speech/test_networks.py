@@ -81,6 +81,15 @@ def test_gain_of_a_recording_does_not_matter(config):
     torch.testing.assert_close(quiet, loud * 0.05, atol=1e-4 * 0.05, rtol=1e-3)
 
 
+def test_a_causal_level_forgets_with_a_time_constant_of_a_second():
+    """Of 1 for a long time and 0 afterwards, 1 / e is left after a second, 62.5 frames."""
+    generator = MaskGenerator(GeneratorConfig(channels=(4, 4), hidden=8, layers=1, causal=True))
+    magnitude = torch.cat([torch.ones(1, 2000, 4), torch.zeros(1, 125, 4)], 1)
+    level, _ = generator.level(magnitude, None)
+    torch.testing.assert_close(level[0, :2000], torch.ones(2000, 1), atol=1e-4, rtol=0)
+    assert level[0, 2000 + 62, 0].item() == pytest.approx(math.exp(-1), abs=0.01)
+
+
 def test_causal_generator_does_not_look_ahead(causal):
     wave = torch.randn(1, 256 * 20)
     changed = wave.clone()
@@ -123,6 +132,14 @@ def test_mask_is_bounded_and_silence_stays_silent(causal):
         gain = causal(spectrum)[0].abs() / heard
         assert gain.max() <= SMALL.mask_limit * 1.001
         assert causal.enhance(torch.zeros(1, 3000)).abs().max() == 0
+
+
+def test_an_untrained_mask_is_nearly_the_identity():
+    torch.manual_seed(0)
+    spectrum = compress(torch.randn(1, 257, 20, dtype=torch.complex64))
+    with torch.no_grad():
+        made = MaskGenerator(BASE).eval()(spectrum)[0]
+    assert ((made - spectrum).abs() / spectrum.abs()).median() < 0.5
 
 
 @pytest.mark.parametrize("tap", range(3))

@@ -1,11 +1,14 @@
 """SEGAN: the paper's table of layers, virtual batch normalisation by its definition, and a game that must clean."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import torch.nn.functional as F
 from torch.utils.data import default_collate
 
 from seqgan.checkpoint import save_weights
@@ -76,6 +79,44 @@ def test_number_of_parameters_is_that_of_the_paper():
     assert sum(p.numel() for p in discriminator.parameters()) == encoder + of_second_channel + norms + merge + score
 
 
+def test_weights_at_the_beginning():
+    """Cut at two standard deviations, or as wide as PReLUs of slope .25 keep the variance: an up-convolution of stride
+    two has half of its 31 taps at each sample."""
+    torch.manual_seed(0)
+    config = SEGANConfig(channels=(32, 32, 32), width=31, window=512)
+    small, kept = Generator(config), Generator(replace(config, spread=None))
+    narrower = 0.88  # the standard deviation of a normal distribution that is cut at two
+    for layer in (*small.encoder, *small.decoder):
+        assert layer.weight.std().item() == pytest.approx(0.02 * narrower, rel=0.1) and not layer.bias.any()
+    down, up = kept.encoder[1].weight.std().item(), kept.decoder[0].weight.std().item()
+    assert down == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (32 * 31)), rel=0.1)
+    assert up == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (64 * 31 / 2)), rel=0.1)
+
+
+def test_the_generator_written_out():
+    """Skips are taken before the activation, and z stands in the innermost one's place."""
+    torch.manual_seed(0)
+    generator = Generator(SEGANConfig(channels=(2, 3), width=5, window=16, spread=0.5))
+    wave, z = torch.randn(2, 16), torch.randn(2, 3, 4)
+    down, up = generator.encoder, generator.decoder
+    (one, two), (three, _) = generator.encoder_activations, generator.decoder_activations
+    skip = down[0](wave[:, None])
+    x = two(down[1](one(skip)))
+    x = three(up[0](torch.cat([x, z], 1)))
+    torch.testing.assert_close(generator(wave, z), up[1](torch.cat([x, skip], 1)).tanh()[:, 0])
+
+
+def test_the_discriminator_written_out():
+    """Behind every normalisation there is a slope of 0.3."""
+    torch.manual_seed(0)
+    discriminator, candidate, noisy = Discriminator(TINY, torch.randn(3, 2, 512)), *torch.randn(2, 4, 512)
+    x = torch.cat([discriminator.reference, torch.stack([candidate, noisy], 1)])
+    for convolution, norm in zip(discriminator.convolutions, discriminator.norms, strict=True):
+        x = F.leaky_relu(norm(convolution(x), 3), 0.3)
+    expected = discriminator.score(discriminator.merge(x[3:])[:, 0])[:, 0]
+    torch.testing.assert_close(discriminator(candidate, noisy), expected)
+
+
 def test_virtual_batch_norm_of_the_reference_itself():
     torch.manual_seed(0)
     n, norm = 6, VirtualBatchNorm(3, epsilon=0.0)
@@ -141,6 +182,27 @@ def test_losses_are_the_equations_of_the_paper():
     assert phases(generator, optimizers[0])[0].loss(turn).keys() == {"l1"}  # the control
 
 
+def test_the_generator_is_judged_beside_the_noisy_wave():
+    torch.manual_seed(0)
+    generator, asked = Generator(TINY), []
+    judge = lambda candidate, noisy: asked.append(noisy) or candidate.mean(1)  # noqa: E731
+    optimizer = torch.optim.SGD(generator.parameters())
+    phase = phases(generator, optimizer, judge, optimizer)[1]
+    clean, noise = torch.randn(2, 3, 512) * 0.1
+    phase.loss(Turn({"clean": clean, "noisy": clean + noise}, 0, torch.Generator(), {}))
+    torch.testing.assert_close(asked[0], prepare(clean + noise, clean, TINY)[0])
+
+
+def test_both_waves_are_scaled_by_the_level_of_the_noisy_one():
+    clean, noise = torch.randn(2, 3, 512)
+    noisy, target = prepare(clean + noise, clean, SEGANConfig(level=0.1, emphasis=0.0))
+    gain = 0.1 / (clean + noise).square().mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(target, clean * gain)
+    torch.testing.assert_close(noisy, (clean + noise) * gain)
+    silence = 1e-6 * torch.randn(2, 1, 512)
+    assert prepare(*silence, TINY)[0].abs().max() < 1e-3, "40 dB louder, no more"
+
+
 class Identity(Generator):
     def forward(self, noisy, z):
         return noisy
@@ -152,6 +214,11 @@ def test_windows_are_joined_without_a_trace(samples, cross_fade):
     wave = torch.rand(2, samples) - 0.5
     joined = SEGAN(Identity(TINY))(wave, cross_fade=cross_fade)
     torch.testing.assert_close(joined, wave, atol=1e-5, rtol=0)
+
+
+def test_emphasis_is_undone_with_its_own_coefficient():
+    wave = torch.rand(1, 2000) - 0.5
+    torch.testing.assert_close(SEGAN(Identity(replace(TINY, emphasis=0.5)))(wave), wave, atol=1e-5, rtol=0)
 
 
 def test_a_call_keeps_kind_shape_type_and_rate():
@@ -185,7 +252,7 @@ def test_a_saved_model_is_the_same(tmp_path):
         SEGAN.from_pretrained(foreign)
 
 
-def test_windows_overlap_by_half_and_each_comes_once_an_epoch(tmp_path):
+def test_windows_overlap_by_half(tmp_path):
     for name, samples in (("a", 1300), ("b", 300)):
         for half in ("clean", "noisy"):
             soundfile.write(tmp_path / f"{half}-{name}.wav", np.arange(1, samples + 1) / 2000, 16_000, subtype="FLOAT")
@@ -193,8 +260,14 @@ def test_windows_overlap_by_half_and_each_comes_once_an_epoch(tmp_path):
     windows = Windows(pairs, 512)
     starts = [round(windows[i]["clean"][0].item() * 2000) - 1 for i in range(len(windows))]
     assert sorted(starts) == [0, 0, 256, 512, 768, 1024]  # of 300 and 1300 samples
-    assert starts != [round(windows[i + len(windows)]["clean"][0].item() * 2000) - 1 for i in range(len(windows))]
-    assert all(item["clean"].shape == item["noisy"].shape == (512,) for item in (windows[i] for i in range(10)))
+    assert all(item["clean"].shape == item["noisy"].shape == (512,) for item in map(windows.__getitem__, range(6)))
+
+
+def test_windows_end_with_the_shorter_of_a_pair(tmp_path):
+    for half, samples in (("clean", 1300), ("noisy", 600)):
+        soundfile.write(tmp_path / f"{half}.wav", np.ones(samples), 16_000, subtype="FLOAT")
+    windows = Windows(Pairs([(tmp_path / "clean.wav", tmp_path / "noisy.wav")], 1.0, 16_000), 512)
+    assert len(windows) == 2
 
 
 class Tones:

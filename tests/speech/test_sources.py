@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from seqgan.speech.data import MixConfig, Pairs, root_mean_square
-from seqgan.speech.sources import Sources, export, hold_out, hold_out_talkers, in_turn, match_pairs, open_sources
+from seqgan.speech.data import MixConfig, root_mean_square
+from seqgan.speech.sources import (
+    Sources,
+    export,
+    hold_out,
+    hold_out_talkers,
+    in_turn,
+    match_pairs,
+    mix_validation,
+    open_sources,
+)
 
-RATE = 16_000
+from .mixture_helpers import RATE, write_pairs
 
 
 def test_hold_out_keeps_takes_of_one_source_together_and_every_folder_in_training(tmp_path):
@@ -22,6 +31,11 @@ def test_hold_out_keeps_takes_of_one_source_together_and_every_folder_in_trainin
         path.stem[:-2] for path in training if path.parent.name == "a"
     )
     assert len(training) + len(held) == len(names)
+
+
+def test_the_middle_one_of_eight_sources_is_held_out(tmp_path):
+    training, held = hold_out([tmp_path / f"{i:02}.wav" for i in range(16)])
+    assert [path.stem for path in held] == ["04", "12"] and len(training) == 14
 
 
 def test_held_out_talkers_are_spread_and_never_more_than_a_quarter(tmp_path):
@@ -80,6 +94,23 @@ def test_validation_pairs_have_their_ratio_and_are_the_same_in_every_run(recordi
         assert 20 * np.log10(root_mean_square(pair.clean) / root_mean_square(noise)) == pytest.approx(pair.snr, abs=0.1)
 
 
+def test_validation_pairs_take_turns_are_filled_up_and_never_clip(tmp_path):
+    """Two loud talkers, and a noise of an eighth of their length that comes again and again."""
+    files = [tmp_path / name for name in ("a.wav", "b.wav", "noise.wav")]
+    for path, size in zip(files, (8000, 8000, 1000), strict=True):
+        soundfile.write(path, 0.9 * np.sign(np.sin(np.arange(size))), RATE)
+    pairs = mix_validation([("read", files[:2])], [("rain", files[2])], RATE)
+    assert [pair.name for pair in pairs] == ["000_a", "001_b"]
+    for pair in pairs:
+        assert np.abs(pair.noisy).max() <= 0.901 and (pair.noisy - pair.clean)[-500:].any()
+
+
+@pytest.mark.parametrize("exclude, rooms", [((), ["hall.wav"]), (("hall",), [])])
+def test_rooms_are_found_and_can_be_excluded(recordings, exclude, rooms):
+    training, _ = open_sources(recordings, Sources(exclude=exclude), MixConfig())
+    assert [path.name for path in training.rooms] == rooms
+
+
 def test_exported_pairs_can_be_read_as_recorded_ones(recordings, tmp_path):
     _, pairs = open_sources(recordings, Sources(), MixConfig())
     export(pairs, tmp_path / "out")
@@ -90,20 +121,6 @@ def test_exported_pairs_can_be_read_as_recorded_ones(recordings, tmp_path):
     _, again = open_sources(tmp_path / "out", Sources(), MixConfig())  # of whose ratios nothing is known
     export(again, tmp_path / "again")
     assert all(row.endswith("\t") for row in (tmp_path / "again" / "manifest.tsv").read_text().splitlines()[1:])
-
-
-def write_pairs(recordings, clean, noisy, names):
-    for half, gain in ((clean, 1.0), (noisy, 0.5)):
-        (recordings / half).mkdir(parents=True)
-        for i, name in enumerate(names):
-            soundfile.write(recordings / half / f"{name}.wav", gain * 0.1 * np.cos(np.arange(4000 + 100 * i)), RATE)
-
-
-def test_recorded_pairs_are_cropped_together(tmp_path):
-    write_pairs(tmp_path, "clean", "noisy", ["a", "b", "c"])
-    item = Pairs(match_pairs(tmp_path / "clean", tmp_path / "noisy"), seconds=0.2)[4]
-    assert item["clean"].shape == (3200,)
-    np.testing.assert_allclose(item["noisy"], 0.5 * item["clean"], atol=1e-4)
 
 
 def test_voicebank_demand_is_found_and_its_last_two_talkers_are_held_out(tmp_path):
@@ -124,6 +141,20 @@ def test_talkers_in_folders_are_told_apart(tmp_path):
     training, pairs = open_sources(tmp_path, Sources(), MixConfig())
     assert [f"{clean.parent.name}/{clean.stem}" for clean, _ in training.pairs] == names[:6]
     assert [pair.name for pair in pairs] == [name.replace("/", "_") for name in names[6:]]
+
+
+def test_of_talkers_that_are_not_told_a_tenth_of_the_pairs_validates(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", [f"{i:02}" for i in range(30)], 400)
+    training, pairs = open_sources(tmp_path, Sources(), MixConfig(seconds=0.02))
+    assert [pair.name for pair in pairs] == ["00", "10", "20"] and len(training.pairs) == 27
+
+
+def test_no_more_than_fifty_pairs_validate(tmp_path):
+    """Of the 60 that are held out every second one."""
+    names = [f"p{talker}_{i:03}" for talker in range(4) for i in range(30)]
+    write_pairs(tmp_path, "clean", "noisy", names, 400)
+    training, pairs = open_sources(tmp_path, Sources(), MixConfig(seconds=0.02))
+    assert len(training.pairs) == 60 and len(pairs) == 30
 
 
 def test_what_cannot_be_read_or_held_out(recordings, tmp_path):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from seqgan.text.meter import FORMS, rhymes
+from seqgan.text.meter import FORMS, rhymes, split_lines
 from seqgan.text.networks import TransformerConfig, TransformerGenerator
-from seqgan.text.poems import Script
+from seqgan.text.poems import Script, Verse
 from seqgan.text.poet import Poet
 from seqgan.text.vocabulary import START
 
@@ -25,6 +25,7 @@ SIMPLIFIED = {
     "无边落木萧萧下，不尽长江滚滚来。万里悲秋常作客，百年多病独登台。艰难苦恨繁霜鬓，潦倒新停浊酒杯。",
 }
 TITLES = {"wujue": "登鸛雀樓", "qijue": "早發白帝城", "wulv": "春望", "qilv": "登高（一作九日）"}
+VERSES = [Verse(form, "春望"[:k], split_lines(poem)) for form, poem in TRADITIONAL.items() for k in (1, 2)]
 
 
 def _script() -> Script:

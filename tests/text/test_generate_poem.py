@@ -9,6 +9,8 @@ import time
 import pytest
 
 from seqgan.text.meter import FORMS, score
+from seqgan.text.poem_cli import build_parser, main
+from seqgan.text.poet import SAMPLING
 
 from .poem_fixtures import poet
 
@@ -65,6 +67,15 @@ def test_for_programs(model):
         assert [len(line) for line in poem["lines"]] == [len(tones) for tones in poem["tones"]] == [5] * 8
 
 
+def test_the_temperature_is_heeded(model, capfd):
+    """Of the coldest poet all poems are one; 100 is the highest; the command's own is the library's."""
+    for temperature, different in (("0.001", 1), ("100", 3)):
+        options = ["登高", "--count", "3", "--seed", "1", "--json", "--model", model, "--temperature", temperature]
+        assert main(options) == 0
+        assert len({poem["lines"][0] for poem in json.loads(capfd.readouterr().out)}) == different
+    assert build_parser().parse_args([]).temperature == SAMPLING.temperature == 0.65
+
+
 def test_what_a_user_asks_for(model):
     found = run("--acrostic", "山河海月", "--seed", "1", "--show-tones", "--model", model).stdout.decode()
     _, *verses = found.splitlines()
@@ -82,6 +93,8 @@ def test_what_a_user_asks_for(model):
         (["--count", "0"], "--count 0: from 1 to 100000"),
         (["--temperature", "-1"], "--temperature -1: a number from 0.001"),
         (["--temperature", "nan"], "a number from 0.001"),
+        (["--temperature", "101"], "--temperature 101: a number from 0.001 to 100"),
+        (["--temperature", "0.0001"], "--temperature 0.0001: a number from 0.001 to 100"),
         (["--acrostic", "山河"], "4 characters, one for each line, not 2"),
         (["--acrostic", "山河海ж"], "does not know the character"),
         (["--first-line", "白日依山尽"], "7 characters"),

@@ -50,6 +50,17 @@ def test_what_a_poem_loses():
     assert score(off, FORMS["wujue"]).fixed == pytest.approx(11 / 12)
 
 
+@pytest.mark.parametrize("place, fixed", list(enumerate([False, True, False, True, False, True, True])))
+def test_four_of_seven_places_are_fixed(place, fixed):
+    """A character of the other tone is wrong there, one of the 16 of a qijue, and nowhere else."""
+    lines = split_lines(BAIDI)
+    for i, line in enumerate(lines):
+        if len(tones(line[place])) == 1:
+            other = "目" if tones(line[place]) == {"平"} else "山"
+            changed = [*lines[:i], line[:place] + other + line[place + 1 :], *lines[i + 1 :]]
+            assert score(changed, FORMS["qijue"]).fixed == (15 / 16 if fixed else 1)
+
+
 def test_templates_follow_the_rules_of_adhesion():
     """Within a couplet the second places oppose each other, between couplets they agree; even lines end level."""
     for form in FORMS.values():

@@ -1,0 +1,37 @@
+"""Which characters the rules leave, place by place."""
+
+import torch
+
+from seqgan.text.meter import FORMS, tones
+from seqgan.text.poems import Script
+from seqgan.text.verse_rules import VerseRules
+
+from .poem_fixtures import SCRIPT
+
+
+def test_a_line_is_not_repeated():
+    rules = VerseRules(SCRIPT, FORMS["wujue"], ("form",))
+    line, mark = SCRIPT.vocabulary.encode("白日依山盡"), SCRIPT.vocabulary.encode("，")
+    allowed = rules(10, torch.tensor([line + mark + line[:-1], line + mark + line[::-1][:4]]))
+    assert not allowed[0, line[-1]] and allowed[1, line[-1]]
+
+
+def allowed(rules, text, script=SCRIPT):
+    """What may follow a text."""
+    return rules(len(text), torch.tensor([script.vocabulary.encode(text)]))[0]
+
+
+def test_the_rhyme_is_no_character_that_was_used_for_it():
+    """Nor another that is simplified to one that was."""
+    pairs = dict(zip(SCRIPT.traditional, SCRIPT.simplified, strict=True)) | {"㜷": "流"}
+    script = Script("".join(pairs), "".join(pairs.values()))
+    rules, ids = VerseRules(script, FORMS["wujue"], ("form", "rhyme")), script.vocabulary.ids
+    found = allowed(rules, "白日依山樓，黃河入海流。欲窮千里目，更上一層", script)
+    assert found[ids["收"]] and not found[ids["流"]] and not found[ids["㜷"]] and not found[ids["樓"]]
+
+
+def test_a_first_line_that_ends_in_either_tone_opens_all_rhymes_where_no_template_says():
+    rules, ids = VerseRules(SCRIPT, FORMS["wujue"], ("form", "rhyme")), SCRIPT.vocabulary.ids
+    assert tones("看") == {"平", "仄"}
+    assert allowed(rules, "白日依山看，黃河入海")[ids["流"]]
+    assert not allowed(rules, "白日依山山，黃河入海")[ids["流"]]
