@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def enhance() -> int:
         try:
-            tasks, failures = plan(args.inputs, args.output, args.overwrite)
+            tasks, failures = plan(args.inputs, args.output, args.overwrite, args.skip_existing)
             check_streams(tasks, args.plot)
         except UsageError as error:
             parser.error(str(error))
@@ -86,7 +86,11 @@ def build_parser() -> Parser:
         help="also write a picture of the spectrograms before and after, as .png beside the output",
     )
     add("--report", action="store_true", help="tell SNR, level and DNSMOS before and after (on standard error)")
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace outputs that exist")
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave them: goes on with a folder that was begun"
+    )
     parser.add_common()
     return parser
 

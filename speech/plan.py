@@ -30,8 +30,12 @@ class Failure:
     reason: str  # one line, with the name of the file
 
 
-def plan(names: Sequence[str], output: str | None = None, overwrite: bool = False) -> tuple[list[Task], list[Failure]]:
+def plan(
+    names: Sequence[str], output: str | None = None, overwrite: bool = False, skip: bool = False
+) -> tuple[list[Task], list[Failure]]:
     """Tasks, and what fails already, such as two sources with one target; UsageError where an output is an input.
+
+    A target that exists is a failure, unless one may `overwrite` it, or is to `skip` its source.
 
     A name is a file, a folder (all audio below it), a pattern that the shell did not expand, or "-". The target is
     NAME.enhanced.wav beside the source; such a target among the sources is not enhanced again, so that `*.wav` can be
@@ -44,7 +48,7 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
         tasks = [Task("-", output or "-")]
         if tasks[0].target != "-" and Path(output).suffix.lower() not in AUDIO and not is_special(output):
             raise UsageError(f"-o {output}: the wav on standard input needs a file name with one of {', '.join(AUDIO)}")
-        return separate(tasks, [], overwrite)
+        return separate(tasks, [], overwrite, skip)
     if output == "-":
         sources, failures = find(names, None)
         if len(sources) + len(failures) > 1:
@@ -59,7 +63,7 @@ def plan(names: Sequence[str], output: str | None = None, overwrite: bool = Fals
         targets = {source: Path(output, name) for source, name in named_apart(sources, ".wav").items()}
     else:
         targets = dict.fromkeys(sources, Path(output))
-    return separate([Task(str(source), str(target)) for source, target in targets.items()], failures, overwrite)
+    return separate([Task(str(source), str(target)) for source, target in targets.items()], failures, overwrite, skip)
 
 
 def named_apart(sources: Mapping[Path, Path], ending: str) -> dict[Path, Path]:
@@ -149,7 +153,9 @@ def is_special(name: str) -> bool:
     return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
 
 
-def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tuple[list[Task], list[Failure]]:
+def separate(
+    tasks: list[Task], failures: list[Failure], overwrite: bool, skip: bool
+) -> tuple[list[Task], list[Failure]]:
     """Sees to it that no output falls on another, on an input or, unless it may, on what is there already."""
     inputs = {os.path.realpath(task.source) for task in tasks}
     claims: dict[str, list[str]] = {}  # the sources of each target
@@ -169,8 +175,11 @@ def separate(tasks: list[Task], failures: list[Failure], overwrite: bool) -> tup
             failures.append(Failure(task.source, reason))
         elif os.path.isdir(task.target):
             failures.append(Failure(task.source, f"{task.target}, the output for {task.source}, is a folder"))
+        elif os.path.exists(task.target) and skip:
+            continue
         elif os.path.exists(task.target) and not overwrite:
-            failures.append(Failure(task.source, f"{task.target} exists already (--overwrite replaces it)"))
+            reason = f"{task.target} exists already (--overwrite replaces it, --skip-existing leaves it)"
+            failures.append(Failure(task.source, reason))
         elif reason := blocked(task.target):
             failures.append(Failure(task.source, f"{task.target} cannot be written: {reason}"))
         else:

@@ -242,6 +242,19 @@ def test_saved_and_loaded(tmp_path, enhancer):
     assert decibels(first - kept, kept) < -40  # the weights are rounded to float16
 
 
+def test_torch_s_default_type_is_of_no_consequence(tmp_path, enhancer):
+    wave = noise(8000)
+    expected = enhancer(wave)
+    enhancer.save_pretrained(tmp_path / "model")
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.testing.assert_close(enhancer(wave), expected)
+        loaded = Enhancer.from_pretrained(tmp_path / "model")(wave)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert loaded.dtype == np.float32 and np.abs(loaded - expected).max() < 0.01 * np.abs(expected).max()
+
+
 def test_a_model_of_the_hub(tmp_path, enhancer, monkeypatch):
     import huggingface_hub
 
