@@ -242,6 +242,11 @@ def test_saved_and_loaded(tmp_path, enhancer):
     assert decibels(first - kept, kept) < -40  # the weights are rounded to float16
 
 
+def test_a_rate_may_be_a_whole_floating_point_number(enhancer):
+    wave = noise(8000)
+    np.testing.assert_array_equal(enhancer(wave, 48_000.0), enhancer(wave, 48_000))
+
+
 def test_torch_s_default_type_is_of_no_consequence(tmp_path, enhancer):
     wave = noise(8000)
     expected = enhancer(wave)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.parametrize import is_parametrized
 
 from seqgan.speech.networks import (
     BASE,
@@ -193,6 +194,20 @@ def test_metric_discriminator_can_learn_which_of_two_is_noisier():
         losses.append(loss.item())
     assert ((score >= 0) & (score <= 1)).all()
     assert sum(losses[-10:]) < 0.5 * 10 / 12  # a constant guess is left with the variance of a uniform number, 1 / 12
+
+
+def test_a_metric_discriminator_hears_both_and_is_as_the_papers_have_it():
+    torch.manual_seed(0)
+    discriminator = MetricDiscriminator(channels=4, metrics=2)
+    clean, enhanced, other = 0.1 * torch.randn(3, 2, 4096)
+    said = discriminator(clean, enhanced)
+    assert said.shape == (2, 2)
+    for pair in ((other, enhanced), (clean, other)):
+        assert (discriminator(*pair) - said).abs().min() > 1e-6
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == 6 and all(is_parametrized(layer, "weight") for layer in layers)
+    torch.nn.init.constant_(discriminator.slope, 2.0)
+    torch.testing.assert_close(discriminator.eval()(clean, enhanced), (2 * said.logit()).sigmoid(), atol=0.02, rtol=0)
 
 
 def test_settings_that_no_enhancer_has_are_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from seqgan.speech.pipe import CODES, Format, PipeReader, PipeWriter
+from seqgan.speech.pipe import CODES, Format, PipeReader, PipeWriter, to_integers
 
 rng = np.random.default_rng(0)
 
@@ -71,6 +71,21 @@ def test_the_size_that_sox_writes_for_an_unknown_one_ends_nothing(monkeypatch):
     reader = PipeReader(io.BytesIO(header + b"data" + struct.pack("<I", 100) + bytes(300)), "pipe")
     assert reader.format.samples is None
     assert sum(chunk.shape[1] for chunk in reader.chunks(77)) == 150
+
+
+def test_the_size_of_an_rf64_stands_in_a_chunk_of_its_own():
+    """Three sizes of 8 bytes: of the file, of the sound and, in samples, of the sound again."""
+    sizes = b"ds64" + struct.pack("<IQQQI", 28, 1000, 6, 3, 0)
+    settings = b"fmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 8000, 16_000, 2, 16)
+    header = b"RF64\xff\xff\xff\xffWAVE" + sizes + settings + b"data\xff\xff\xff\xff"
+    reader = PipeReader(io.BytesIO(header + bytes(6) + b"LIST and more"), "pipe")
+    assert reader.format.samples == 3 and [chunk.shape for chunk in reader.chunks(77)] == [(1, 3)]
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+def test_full_scale_does_not_turn_over(bits):
+    top = 2 ** (bits - 1)
+    assert to_integers(np.array([-2, -1, 1, 2], np.float32), bits).tolist() == [-top, -top, top - 1, top - 1]
 
 
 @pytest.mark.parametrize(
