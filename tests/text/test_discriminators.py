@@ -180,3 +180,10 @@ def test_every_prefix_is_scored(kind):
     changed[:, 3] = (changed[:, 3] + 1) % VOCABULARY
     different = (model(changed) != scores).all(0)
     assert different.tolist() == [False] * 3 + [True] * (TIME - 3), "what follows is not looked at"
+
+
+def test_gates_begin_nearly_shut():
+    """So that features pass as they are: a gate of sigmoid(-2), about an eighth."""
+    network = small("cnn")
+    total = sum(count for _, count in network.config.filters)
+    assert network.highway.bias.tolist() == [-2] * total + [0] * total

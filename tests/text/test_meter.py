@@ -2,6 +2,7 @@ import pytest
 
 from seqgan.text.meter import (
     FORMS,
+    Score,
     common_rhymes,
     join_lines,
     rhymes,
@@ -105,3 +106,8 @@ def test_tables():
     assert tones("東") == tones("东") == frozenset("平")
     assert tones("看") == frozenset("平仄") and tones("x") == frozenset()
     assert show_tones("东月看x") == "平仄中？"
+
+
+def test_regulated_verse_has_a_level_rhyme_and_every_fixed_tone():
+    assert Score(True, True, True, 1.0).regulated
+    assert not Score(True, True, False, 1.0).regulated and not Score(True, True, True, 0.99).regulated

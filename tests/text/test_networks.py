@@ -194,3 +194,11 @@ def test_the_papers_generator():
 def test_sizes_that_no_generator_has_are_refused(config, sizes):
     with pytest.raises(ValueError, match="parameters"):
         config(**sizes)
+
+
+def test_weights_begin_as_gpt_2_s():
+    """N(0, 0.02), and smaller by the root of all that is added to the stream where it is added."""
+    torch.manual_seed(0)
+    weights = dict(TransformerGenerator(TransformerConfig(50, 64, 4, 8, length=8)).named_parameters())
+    for name, expected in (("embedding", 0.02), ("blocks.3.merge", 0.02 / 4), ("blocks.3.dense.2", 0.02 / 4)):
+        assert weights[f"{name}.weight"].std().item() == pytest.approx(expected, rel=0.1)

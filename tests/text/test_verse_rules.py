@@ -2,9 +2,9 @@
 
 import torch
 
-from seqgan.text.meter import FORMS, tones
+from seqgan.text.meter import FORMS, rhymes, tones
 from seqgan.text.poems import Script
-from seqgan.text.verse_rules import VerseRules
+from seqgan.text.verse_rules import Sounds, VerseRules
 
 from .poem_fixtures import SCRIPT
 
@@ -35,3 +35,19 @@ def test_a_first_line_that_ends_in_either_tone_opens_all_rhymes_where_no_templat
     assert tones("看") == {"平", "仄"}
     assert allowed(rules, "白日依山看，黃河入海")[ids["流"]]
     assert not allowed(rules, "白日依山山，黃河入海")[ids["流"]]
+
+
+def test_only_rhymes_of_enough_characters_are_begun():
+    """Three characters of one rhyme and one of another: none has 16, so that the largest is left."""
+    script = Script("山間還東", "山间还东")
+    rules = VerseRules(script, FORMS["wujue"])
+    assert rules.rhyme.sum(0).tolist() == [3] and not rules.rhyme[script.vocabulary.ids["東"]].any()
+    everyday = VerseRules(SCRIPT, FORMS["wujue"]).rhyme.sum(0)
+    assert len(everyday) == 30 and everyday.min() >= 16, "all level rhymes"
+
+
+def test_a_character_sounds_as_its_simplified_form():
+    """臺 is 台 there, which has another rhyme beside."""
+    sounds = Sounds.of(SCRIPT)
+    heard = sounds.rhymes[SCRIPT.vocabulary.ids["臺"]]
+    assert {name for name, has in zip(sounds.names, heard.tolist(), strict=True) if has} == rhymes()["台"]

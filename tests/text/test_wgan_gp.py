@@ -1,5 +1,7 @@
 """WGAN-GP on characters: its shortcuts against the plain computation, and that it learns."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -157,3 +159,16 @@ def test_a_file_has_the_vocabulary(tmp_path):
     lines = again.write(20, torch.Generator().manual_seed(0))
     assert lines == generator.write(20, torch.Generator().manual_seed(0))
     assert len(set(lines)) > 10
+
+
+def test_what_is_watched_is_of_all_pairs():
+    """Real lines are scored 1 and 3, generated ones 2 and 0: in three of four pairs the real one is higher."""
+
+    class Scores(torch.nn.Module):
+        def forward(self, lines):
+            return torch.tensor([2.0, 0.0] if lines.dim() == 3 else [1.0, 3.0])
+
+    generator, logged = CharacterGenerator(small()), {}
+    turn = SimpleNamespace(batch=torch.zeros(2, 6, dtype=torch.int64), generator=None, log=logged.__setitem__)
+    terms = phases(generator, Scores(), None, None, objective=Wasserstein(), weight=0)[0].loss(turn)
+    assert logged == {"distance": 1.0, "accuracy": 0.75} and terms == {"adversary": -1.0}
