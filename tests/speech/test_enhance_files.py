@@ -150,7 +150,9 @@ def test_nothing_is_overwritten_unless_told(tree):
     before = (tree.root / "out" / "a.wav").read_bytes()
     result = enhance("in/a.wav", "-o", "out/a.wav", cwd=tree.root)
     assert (result.returncode, result.stdout) == (1, "")
-    assert lines(result.stderr) == ["enhance: out/a.wav exists already (--overwrite replaces it, --skip-existing leaves it)"]
+    assert lines(result.stderr) == [
+        "enhance: out/a.wav exists already (--overwrite replaces it, --skip-existing leaves it)"
+    ]
     result = enhance("in/a.wav", "-o", "out/a.wav", "--overwrite", "--strength", 0, cwd=tree.root)
     assert (result.returncode, result.stdout) == (0, "out/a.wav\n")
     assert (tree.root / "out" / "a.wav").read_bytes() != before
