@@ -43,7 +43,7 @@ class Stream:
 class Epochs(Dataset):
     """A finite dataset without end: item n is what `shuffled` says."""
 
-    def __init__(self, dataset: Dataset, seed: int):
+    def __init__(self, dataset: Dataset, seed: int = 0):
         if not len(dataset):
             raise ValueError("a dataset of no items")
         self.dataset, self.seed = dataset, seed

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset
 from seqgan.objectives import NonSaturating
 from seqgan.policy import Baseline, NoBaseline, entropy_bonus, reinforce
 from seqgan.rollout import follow, play, rollout_values
+from seqgan.stream import Epochs
 from seqgan.training import Phase, Turn, shuffled
 
 from .discriminators import CNNDiscriminator, Discriminator
@@ -86,14 +87,8 @@ def negative_log_likelihood(generator: Generator, tokens: Tensor, rows: int = 25
     return -sum(sums) / tokens.numel()
 
 
-class Sequences(Dataset):
-    """Sequences (number, time) in an order of its own in each epoch."""
-
-    def __init__(self, tokens: Tensor, seed: int = 0):
-        self.tokens, self.seed = tokens, seed
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.tokens[shuffled(index, len(self.tokens), self.seed)[1]]
+class Sequences(Epochs):
+    """Sequences, tokens (number, time), in an order of its own in each epoch."""
 
 
 class RealAndFake(Dataset):
