@@ -1,6 +1,6 @@
 """Pictures to batches: folders and zip archives, idx files, captions and tags, scikit-learn's digits.
 
-Everything is held in memory as bytes. An item is a function of its index: a position in the data is one integer.
+Everything is held in memory as bytes.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ class Captions:
 
 
 @dataclass(frozen=True)
-class Images:
-    """pixels: (number, channel, height, width), uint8; labels: (number,), int64; names, captions: as many, or none."""
+class Images(Dataset):
+    """pixels: (number, channel, height, width), uint8; labels: (number,), int64; names, captions: as many, or none.
+
+    An item is what a game is given: {"image": (channel, height, width) within -1 and 1, "label"}.
+    """
 
     pixels: Tensor
     labels: Tensor | None = None
@@ -56,6 +59,10 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        found = {"image": to_range(self.pixels[index])}
+        return found if self.labels is None else found | {"label": self.labels[index]}
 
     def select(self, index: Sequence[int]) -> Images:
         """Some of them, in this order."""
@@ -80,23 +87,9 @@ class Images:
         return replace(self, pixels=torch.cat(parts))
 
 
-class Shuffled(Dataset):
-    """Images in an order of its own in each epoch: {"image": (channel, height, width) within -1 and 1, "label"}."""
-
-    def __init__(self, images: Images, seed: int = 0):
-        self.images, self.seed = images, seed
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        item = shuffled(index, len(self.images), self.seed)[1]
-        found = {"image": to_range(self.images.pixels[item])}
-        if self.images.labels is not None:
-            found["label"] = self.images.labels[item]
-        return found
-
-
 class Stacked(Dataset):
     """Pictures of `channels` channels, each a picture of one channel: three digits as red, green and blue make 1,000
-    modes (Metz et al. 2017, stacked MNIST)."""
+    modes (Metz et al. 2017, stacked MNIST). There is no end of them: every epoch of the images deals them anew."""
 
     def __init__(self, images: Images, seed: int = 0, channels: int = 3):
         if images.pixels.shape[1] != 1:

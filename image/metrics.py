@@ -19,7 +19,7 @@ from seqgan.checkpoint import SavedModel
 from seqgan.coverage import frechet_distance, kernel_distance, precision_recall
 from seqgan.training import Phase, Stream, Turn, fit
 
-from .data import Images, Shuffled, to_range
+from .data import Images, to_range
 
 Features = Callable[[Tensor], Tensor]  # image (batch, channel, height, width), within -1 and 1 -> (batch, width)
 
@@ -83,7 +83,7 @@ def train_classifier(images: Images, run: str | Path, steps: int = 500, batch: i
     torch.manual_seed(seed)
     classifier = Classifier(ClassifierConfig(size, channels, int(images.labels.max()) + 1))
     phase = classification(classifier, torch.optim.Adam(classifier.parameters(), 1e-3))
-    fit([phase], Stream(Shuffled(images, seed), batch), steps, run, stage="classifier", seed=seed)
+    fit([phase], Stream(images, batch, seed=seed), steps, run, stage="classifier", seed=seed)
     return classifier.eval().requires_grad_(False)
 
 

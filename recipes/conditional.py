@@ -43,7 +43,6 @@ from seqgan.image.conditional import (
 from seqgan.image.data import (
     SPLITS,
     Images,
-    Shuffled,
     grid,
     open_images,
     read_captions,
@@ -150,7 +149,7 @@ def main(settings: Settings) -> None:
         augmented=settings.augmented,
     )
     average = EMA(generator, settings.ema)
-    data = Stream(material.data, chosen.batch)
+    data = Stream(material.data, chosen.batch, seed=settings.seed)
     open_run(folder, settings, chosen.steps)
     watch, judge = material.train_judges()
 
@@ -210,7 +209,7 @@ def labelled(settings: Settings, plan: ConditionalConfig) -> Material:
         return judge, judge
 
     config = replace(plan, channels=images.pixels.shape[1], classes=classes)
-    return Material(config, Shuffled(images, settings.seed), torch.arange(classes).repeat_interleave(10), train_judges)
+    return Material(config, images, torch.arange(classes).repeat_interleave(10), train_judges)
 
 
 def captioned(settings: Settings, plan: ConditionalConfig) -> Material:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from seqgan.checkpoint import write_json
 from seqgan.coverage import label_modes
 from seqgan.figures import GAME, draw_run
-from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
+from seqgan.image.data import grid, open_images, to_bytes, write_png
 from seqgan.image.energy import (
     Autoencoder,
     AutoencoderConfig,
@@ -142,7 +142,7 @@ def main(settings: Settings) -> None:
 
     fit(
         system.phases,
-        Stream(Shuffled(images, settings.seed), chosen.batch),
+        Stream(images, chosen.batch, seed=settings.seed),
         chosen.steps,
         folder,
         state=system.state,

@@ -22,7 +22,7 @@ import torch
 from seqgan.checkpoint import write_json
 from seqgan.coverage import label_modes
 from seqgan.figures import GAME, draw_curves, new_figure, save_figure
-from seqgan.image.data import Images, Shuffled, grid, open_images, write_png
+from seqgan.image.data import Images, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, Method, phases, without_spectral_norm
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
@@ -139,7 +139,7 @@ def train(settings: Settings) -> None:
 
     fit(
         game,
-        Stream(Shuffled(images, settings.seed), chosen.batch),
+        Stream(images, chosen.batch, seed=settings.seed),
         chosen.steps,
         folder,
         every=every_and_last(settings.sample_every, chosen.steps, look),

@@ -20,7 +20,7 @@ import torch
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import GAME, draw_run
-from seqgan.image.data import Shuffled, grid, open_images, to_bytes, write_png
+from seqgan.image.data import grid, open_images, to_bytes, write_png
 from seqgan.image.infogan import CodeConfig, Generator, Recogniser, agreement, draw, phases, plain, sweep
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.image.networks import Discriminator
@@ -105,7 +105,7 @@ def main(settings: Settings) -> None:
 
     fit(
         phases(generator, discriminator, recogniser, optimizers, weight, 0.1 * weight),
-        Stream(Shuffled(images, settings.seed), chosen.batch),
+        Stream(images, chosen.batch, seed=settings.seed),
         chosen.steps,
         folder,
         every=every_and_last(settings.sample_every, chosen.steps, look),

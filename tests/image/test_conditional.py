@@ -12,7 +12,8 @@ from seqgan.image.conditional import (
     phases,
     variation,
 )
-from seqgan.image.data import Captions, Images, Shuffled
+from seqgan.image.data import Captions, Images
+from seqgan.stream import Epochs
 from seqgan.training import Stream, fit
 
 from .test_infogan import quarters
@@ -31,7 +32,7 @@ def train(generator, discriminator, images, run, steps=150, **options):
         torch.optim.Adam(player.parameters(), 1e-3, betas=(0.5, 0.999)) for player in (generator, discriminator)
     ]
     game = phases(generator, discriminator, optimizers, **options)
-    fit(game, Stream(Shuffled(images), 32), steps, run)
+    fit(game, Stream(images, 32), steps, run)
 
 
 def brightest(pixels):
@@ -100,9 +101,8 @@ def test_mismatched_pairs_are_told_apart(tmp_path):
     generator, discriminator = players(classes=4, judge="concatenation")
     images = quarters()
     train(generator, discriminator, images, tmp_path, steps=80)
-    data = Shuffled(images)
-    picture = torch.stack([data[i]["image"] for i in range(100)])
-    label = torch.stack([data[i]["label"] for i in range(100)])
+    batch = next(Stream(images, 100)(0))
+    picture, label = batch["image"], batch["label"]
     with torch.no_grad():
         right, wrong = discriminator.eval()(picture, label), discriminator(picture, (label + 1) % 4)
     assert (right > wrong).float().mean() > 0.9
@@ -141,7 +141,7 @@ def test_captions_of_a_picture_take_turns():
     pixels = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1)
     captions = (Captions(("a", "b")), Captions(("c",)), Captions(("a b", "c", "b")))
     words = ("a", "b", "c")
-    data, one = Captioned(Images(pixels, captions=captions), words, seed=1), Shuffled(Images(pixels), seed=1)
+    data, one = Captioned(Images(pixels, captions=captions), words, seed=1), Epochs(Images(pixels), seed=1)
     for index in range(18):
         item = data[index]
         assert torch.equal(item["image"], one[index]["image"]), "in the order of pictures without captions"

@@ -12,7 +12,6 @@ from PIL import Image
 from seqgan.image.data import (
     Captions,
     Images,
-    Shuffled,
     Stacked,
     grid,
     open_images,
@@ -26,6 +25,7 @@ from seqgan.image.data import (
     with_captions,
     write_png,
 )
+from seqgan.training import Stream
 
 
 def save(path, mode, colour, size=(8, 8), **options):
@@ -234,14 +234,17 @@ def test_pictures_with_their_captions():
         with_captions(images, {"a.png": heart})
 
 
-def test_range_and_order():
+def test_range_and_items():
     pixels = torch.arange(256, dtype=torch.uint8).view(64, 1, 2, 2)
     assert torch.equal(to_bytes(to_range(pixels)), pixels)
     assert to_bytes(torch.tensor([-3.0, 3.0])).tolist() == [0, 255]
-    data = Shuffled(Images(pixels, torch.arange(64)), seed=3)
-    first, second = ([int(data[i]["label"]) for i in range(k, k + 64)] for k in (0, 64))
-    assert sorted(first) == sorted(second) == list(range(64)) and first != second
-    assert torch.equal(to_bytes(data[5]["image"]), pixels[first[5]])
+    images = Images(pixels, torch.arange(64))
+    batches = Stream(images, 64, seed=3)(0)
+    first, second = next(batches), next(batches)
+    assert sorted(first["label"].tolist()) == sorted(second["label"].tolist()) == list(range(64))
+    assert not torch.equal(first["label"], second["label"])
+    assert torch.equal(to_bytes(first["image"]), pixels[first["label"]])
+    assert Images(pixels)[2].keys() == {"image"} and images[2]["label"] == 2
 
 
 def test_sizes():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqgan.checkpoint import load_weights
-from seqgan.image.data import Shuffled, to_bytes
+from seqgan.image.data import to_bytes, to_range
 from seqgan.image.energy import (
     Autoencoder,
     AutoencoderConfig,
@@ -65,8 +65,8 @@ def test_real_pictures_have_less_energy_and_fakes_come_near(method, tmp_path):
     else:
         equilibrium = BoundaryEquilibrium(diversity=0.5, rate=0.02)
         game, state = boundary_equilibrium(generator, model, optimizers, equilibrium), {"equilibrium": equilibrium}
-    fit(game, Stream(Shuffled(halves()), 16), 150, tmp_path, state=state, log_every=25)
-    real = torch.stack([Shuffled(halves())[i]["image"] for i in range(50)])
+    fit(game, Stream(halves(), 16), 150, tmp_path, state=state, log_every=25)
+    real = to_range(halves().pixels[:50])
     with torch.no_grad():
         assert model(real).mean() < 0.6 * model(torch.rand(50, 1, 8, 8) * 2 - 1).mean()
     assert distance(generator) < 0.6 * before
@@ -106,7 +106,7 @@ def test_the_equilibrium_follows_the_errors_of_its_step(tmp_path):
     generator, model, equilibrium = balanced(rate=0.1)
     optimizers = [torch.optim.SGD(player.parameters(), 1e-3) for player in (generator, model)]
     game = boundary_equilibrium(generator, model, optimizers, equilibrium)
-    fit(game, Stream(Shuffled(halves()), 16), 1, tmp_path, state={"equilibrium": equilibrium})
+    fit(game, Stream(halves(), 16), 1, tmp_path, state={"equilibrium": equilibrium})
     (line,) = recorded(tmp_path)
     expected = 0.1 * (0.5 * line["discriminator/real"] - line["generator/game"])
     assert equilibrium.k == pytest.approx(expected) and equilibrium.k > 0
@@ -117,7 +117,7 @@ def test_the_equilibrium_is_resumed(tmp_path):
         generator, model, equilibrium = balanced(rate=0.1)
         optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
         game = boundary_equilibrium(generator, model, optimizers, equilibrium)
-        fit(game, Stream(Shuffled(halves()), 8), steps, run, state={"equilibrium": equilibrium})
+        fit(game, Stream(halves(), 8), steps, run, state={"equilibrium": equilibrium})
         return equilibrium.k
 
     train(3, tmp_path / "parts")
@@ -172,14 +172,11 @@ def test_pictures_without_a_generator(tmp_path):
     torch.manual_seed(0)
     config = NetworkConfig(size=8, channels=1, width=16, discriminator_norm="none")
     discriminator, climber = Discriminator(config), Climber(config, size=64)
-    far = (
-        (climber.images.mean(0) - torch.stack([Shuffled(halves())[i]["image"] for i in range(50)]).mean(0)).abs().mean()
-    )
+    real = to_range(halves().pixels).mean(0)
+    far = (climber.images.mean(0) - real).abs().mean()
     game = without_generator(discriminator, torch.optim.Adam(discriminator.parameters(), 1e-3), climber, steps=10)
-    fit(game, Stream(Shuffled(halves()), 16), 100, tmp_path, state={"climber": climber})
-    real = torch.stack([Shuffled(halves())[i]["image"] for i in range(50)])
-    near = (climber.images.mean(0) - real.mean(0)).abs().mean()
-    assert near < 0.4 * far
+    fit(game, Stream(halves(), 16), 100, tmp_path, state={"climber": climber})
+    assert (climber.images.mean(0) - real).abs().mean() < 0.4 * far
     again = Climber(config, size=64)
     again.load_state_dict(climber.state_dict())
     assert torch.equal(again.images, climber.images)
@@ -193,6 +190,6 @@ def test_dcgan_s_generator_plays_as_well(tmp_path):
     optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (generator, model)]
     weights = generator.layers[0].weight, model.encoder[0].weight
     before = [weight.detach().clone() for weight in weights]
-    fit(energy_based(generator, model, optimizers), Stream(Shuffled(halves()), 8), 2, tmp_path)
+    fit(energy_based(generator, model, optimizers), Stream(halves(), 8), 2, tmp_path)
     for weight, was in zip(weights, before, strict=True):
         assert weight.isfinite().all() and not torch.equal(weight, was)

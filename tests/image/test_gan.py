@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqgan.image.data import Images, Shuffled, to_range
+from seqgan.image.data import Images, to_range
 from seqgan.image.energy import AutoencoderConfig, Decoder
 from seqgan.image.gan import GAN, METHODS, Method, phases, without_spectral_norm
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
@@ -38,7 +38,7 @@ def test_every_method_learns(name, tmp_path):
         optimizer.param_groups[0]["lr"] = 1e-3
     before = distance(generator)
     steps = 300 if name in ("dragan", "f-gan-alpha") else 60  # a flat discriminator, or flat outputs
-    fit(phases(generator, discriminator, optimizers, method), Stream(Shuffled(halves()), 32), steps, tmp_path)
+    fit(phases(generator, discriminator, optimizers, method), Stream(halves(), 32), steps, tmp_path)
     after = distance(generator)
     assert after < 0.5 * before, (before, after)
     if method.clip is not None:
@@ -52,7 +52,7 @@ def test_pairs_may_be_compared(tmp_path):
     optimizers = [torch.optim.Adam(player.parameters(), 1e-3, betas=(0.5, 0.999)) for player in players]
     before = distance(generator)
     game = phases(generator, discriminator, optimizers, Method(Relativistic()))
-    fit(game, Stream(Shuffled(halves()), 32), 60, tmp_path)
+    fit(game, Stream(halves(), 32), 60, tmp_path)
     assert distance(generator) < 0.5 * before
 
 
@@ -63,7 +63,7 @@ def test_the_layers_of_sn_gan_s_discriminator_have_spectral_norm_1(tmp_path):
     generator, discriminator = Generator(config), Discriminator(config)
     assert not any(isinstance(part, torch.nn.BatchNorm2d | torch.nn.GroupNorm) for part in discriminator.modules())
     game = phases(generator, discriminator, method.optimizers(generator, discriminator), method)
-    fit(game, Stream(Shuffled(halves().resized(16)), 16), 10, tmp_path)
+    fit(game, Stream(halves().resized(16), 16), 10, tmp_path)
     discriminator.eval()
     plain = without_spectral_norm(discriminator)
     again = Discriminator.load(plain.save(tmp_path / "discriminator.safetensors"))
@@ -189,7 +189,7 @@ def test_the_generator_s_move_uses_the_fake_that_the_discriminator_saw_last(tmp_
         seen = []
         generator.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         game = phases(generator, discriminator, METHODS[name].optimizers(generator, discriminator), METHODS[name])
-        fit(game, Stream(Shuffled(halves()), 8), 1, tmp_path / name)
+        fit(game, Stream(halves(), 8), 1, tmp_path / name)
         assert len(seen) == calls
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from seqgan.image.data import Images, Shuffled
+from seqgan.image.data import Images
 from seqgan.image.gan import GAN
 from seqgan.image.infogan import Code, CodeConfig, Generator, InfoGAN, Recogniser, agreement, draw, phases, plain, sweep
 from seqgan.image.networks import Discriminator
@@ -111,7 +111,7 @@ def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
         torch.optim.Adam(players, 2e-3, betas=(0.5, 0.999)) for players in (list(generator.parameters()), both)
     ]
     game = phases(generator, discriminator, recogniser, optimizers)
-    fit(game, Stream(Shuffled(images), 32), 250, tmp_path)
+    fit(game, Stream(images, 32), 250, tmp_path)
     z, code = draw(CODE, 200, random(1))
     with torch.no_grad():
         pictures = generator.eval()(z)
