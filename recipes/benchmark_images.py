@@ -26,13 +26,17 @@ from seqgan.recipe import check_counts, prepare_torch, run
 @dataclass(frozen=True)
 class Settings:
     size: int = 64
+    """Height and width of the pictures."""
     width: int = 128
+    """Channels at the picture's side, which double where it is halved."""
     batch: int = 64
+    """Pictures in a step."""
     repeats: int = 5
     """Of which the shortest time counts."""
     steps: int = 1
     """In each repeat."""
     threads: int = 1
+    """Threads of torch."""
 
 
 def main(settings: Settings) -> None:

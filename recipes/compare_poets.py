@@ -38,11 +38,15 @@ class Settings:
     poets: tuple[str, ...]
     """Bundled models, .safetensors files or folders."""
     run: Path = Path("runs/compare_poets")
+    """Folder of what is written."""
     temperatures: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """At each of which every poet writes."""
     poems: int = 150
     """Of each form, as many as there are test poems at most."""
     seed: int = 0
+    """Of what is written."""
     threads: int | None = None
+    """Threads of torch; by default one for every core."""
 
 
 def main(settings: Settings) -> None:

@@ -72,16 +72,24 @@ class Settings:
     data: str
     """MNIST's idx files, "digits", or with captions a folder or zip archive of pictures."""
     run: Path = Path("runs/conditional")
+    """Folder of this run."""
     captions: Path | None = None
     """A table of captions, or a tag file."""
     judge: Literal["concatenation", "auxiliary", "projection"] = "projection"
+    """How the discriminator is told: what a picture should show is laid beside its features, named by it (AC-GAN), or
+    multiplied with them."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     size: int | None = None
     """Height and width, a power of 2; by default the preset's, as are the three that follow."""
     width: int | None = None
+    """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
+    """Pictures in a step."""
     steps: int | None = None
+    """Steps of the generator."""
     latent: int = 100
+    """Numbers of z."""
     condition: int | None = None
     """Numbers that a condition becomes; by default 128 of a caption and 8 of a label. With 32 for a label, beside 64 of
     z, the generator drew one picture of each digit."""
@@ -94,14 +102,21 @@ class Settings:
     least: int = 2
     """Words that occur more rarely in training captions are unknown."""
     learning_rate: float = 2e-4
+    """Of both players."""
     ema: float = 0.999
+    """Decay of the averaged weights, which draw and are kept."""
     sample_every: int = 500
+    """Steps after which samples are drawn and scored."""
     checkpoint_every: int = 500
+    """Steps after which all is saved from which an interrupted run goes on."""
     classifier_steps: int = 1000
+    """Of the classifier that judges, before the game."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
 
 
 Scores = dict[str, Any]  # numbers, and of "categories" the scores of each

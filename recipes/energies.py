@@ -64,14 +64,21 @@ class Settings:
     data: str
     """Folder or zip archive of pictures, a folder of MNIST's idx files, or "digits"."""
     run: Path = Path("runs/energies")
+    """Folder of this run."""
     system: Literal["began", "ebgan", "sampler"] = "began"
+    """The sampler has no generator: what its discriminator takes for pictures is climbed to."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     size: int | None = None
     """Height and width, a power of 2; by default the preset's, as are the five that follow."""
     width: int | None = None
+    """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
+    """Pictures in a step."""
     steps: int | None = None
+    """Of the training."""
     learning_rate: float | None = None
+    """Of both players."""
     balance: float | None = None
     """By which BEGAN's k moves: the paper's 0.001 needs tens of thousands of steps to bring it anywhere."""
     channels: Literal[1, 3] = 3
@@ -89,9 +96,13 @@ class Settings:
     pool: int = 1024
     """Pictures that the sampler keeps on their way. Of many more, most stand still for too long."""
     sample_every: int = 500
+    """Steps after which samples are drawn and scored."""
     checkpoint_every: int = 500
+    """Steps after which all is saved from which an interrupted run goes on."""
     classifier_steps: int = 500
+    """Of the classifier by whose features the pictures are scored."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
 

@@ -70,6 +70,7 @@ class Settings:
     run: Path = Path("runs/enhancement")
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, audio."""
     model: Literal["base", "small"] = "base"
+    """The network, whose parts can be set anew below."""
     channels: tuple[int, ...] | None = None
     """Of the encoder's stages; by default the model's, as are the next six."""
     paths: int | None = None
@@ -85,9 +86,13 @@ class Settings:
     taps: int | None = None
     """Frames that each bin is filtered over; 1 is a mask."""
     steps: int = 100_000
+    """Of the training."""
     batch: int = 12
+    """Mixtures in a step."""
     learning_rate: float = 1e-3
+    """Of the enhancer."""
     discriminator_learning_rate: float = 5e-4
+    """Of whoever judges."""
     warm_up: int = 300
     """Steps over which the learning rates rise from zero."""
     decay: float = 0.3
@@ -100,6 +105,7 @@ class Settings:
     scored: tuple[int, ...] = (3,)
     """Waves of a batch that each of them scores for it (PESQ of one takes some 20 ms, STOI 10, DNSMOS 400)."""
     metric_workers: int = 1
+    """Processes that score waves."""
     metric_delay: int = 3
     """Steps until a score arrives, whenever it is ready: more where a metric takes longer than so many steps."""
     init: str | None = None
@@ -107,14 +113,19 @@ class Settings:
     init_discriminator: Path | None = None
     """Start the discriminator from an earlier run's discriminator.safetensors."""
     ema: float = 0.999
+    """Decay of the averaged weights, which are validated and kept."""
     validate_every: int = 1000
+    """Steps after which the validation pairs are scored."""
     checkpoint_every: int = 250
+    """Steps after which all is saved from which an interrupted run goes on."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     workers: int = 0
     """Processes that make mixtures; 0 makes them in the training's own."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
     export_validation: Path | None = None
     """Write the validation pairs to this folder (clean/, noisy/, manifest.tsv) and stop."""
     sources: Sources = field(default_factory=Sources)

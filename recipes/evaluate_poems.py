@@ -39,13 +39,17 @@ class Settings:
     model: str = "poet"
     """A bundled model, a .safetensors file or a folder."""
     forms: tuple[str, ...] = tuple(FORMS)
+    """Of the poems."""
     poems: int = 150
     """Of each form and each setting of the rules, as many as there are test poems at most."""
     temperature: float = 0.65
+    """At which the model writes."""
     references: int = 2000
     """Training poems for BLEU, which grows with their number."""
     seed: int = 0
+    """Of what is written."""
     threads: int | None = None
+    """Threads of torch; by default one for every core."""
 
 
 def main(settings: Settings) -> None:

@@ -53,20 +53,25 @@ class Settings:
     """minimax, gan (non-saturating), lsgan, wgan, wgan-gp, wgan-lp, loss-sensitive, hinge, sn-gan,
     relativistic-average, dragan, gan-r1, or f-gan-... with the name of a divergence."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     size: int | None = None
     """Height and width, a power of 2; by default the preset's, as are the three that follow."""
     width: int | None = None
     """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
+    """Pictures in a step."""
     steps: int | None = None
+    """Steps of the generator."""
     channels: Literal[1, 3] = 3
     """Of pictures; idx files and digits have one."""
     latent: int = 100
+    """Numbers of z."""
     generator: Literal["dcgan", "mlp", "constant"] = "dcgan"
     """Convolutions, four dense layers, or convolutions with one number of channels and no normalisation."""
     norm: Norm | None = None
     """Of both networks; by default batch, in a discriminator under a gradient penalty layer, in sn-gan's none."""
     activation: Activation = "relu"
+    """Between the layers of both networks."""
     layers: int | None = None
     """Of residual networks in the place of DCGAN's."""
     noise: float = 0.0
@@ -78,13 +83,17 @@ class Settings:
     ema: float | None = None
     """Decay of averaged weights of the generator, which are then what is kept."""
     sample_every: int = 500
+    """Steps after which samples are drawn and scored."""
     checkpoint_every: int = 500
+    """Steps after which all is saved from which an interrupted run goes on."""
     classifier_steps: int = 500
     """Of the classifier by whose features the pictures are scored."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
     compare: tuple[Path, ...] = ()
     """Do not train: draw these runs side by side."""
 

@@ -47,17 +47,24 @@ class Settings:
     data: str
     """A folder of MNIST's idx files, or "digits"."""
     run: Path = Path("runs/infogan")
+    """Folder of this run."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     size: int = 28
     """Height and width, a multiple of 4."""
     width: int | None = None
     """Channels of the first of two convolutions, a sixteenth of the dense layer's numbers; by default the preset's, as
     are batch, steps and discriminator_rate."""
     batch: int | None = None
+    """Pictures in a step, 2 or more."""
     steps: int | None = None
+    """Steps of the generator."""
     noise: int = 62
+    """Numbers of z that carry no code."""
     categories: int = 10
+    """Values of the categorical code."""
     continuous: int = 2
+    """Continuous codes."""
     information: float = 1.0
     """Weight of the information; a tenth of it for the continuous codes. 0 is a regular GAN on the same input."""
     learning_rate: float = 1e-3
@@ -65,12 +72,17 @@ class Settings:
     discriminator_rate: float | None = None
     """Of the recogniser, too."""
     sample_every: int = 500
+    """Steps after which samples are drawn and scored."""
     checkpoint_every: int = 500
+    """Steps after which all is saved from which an interrupted run goes on."""
     classifier_steps: int = 500
+    """Of the classifier that says which digits are drawn."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
 
 
 def main(settings: Settings) -> None:

@@ -53,6 +53,7 @@ PRESETS = {"paper": Preset(40_000, 1e-4, 0.0), "reduced": Preset(7000, 1e-3, 0.5
 @dataclass(frozen=True)
 class Settings:
     mixture: Literal["ring", "grid"] = "ring"
+    """8 Gaussians in a ring, or 25 in a grid."""
     run: Path = Path("runs/mixtures")
     """Folder of this run; with --table, of table.md."""
     pack: int = 1
@@ -60,20 +61,27 @@ class Settings:
     objective: str = "gan"
     """The objective of a method of `seqgan.image.gan.METHODS`: gan, minimax, lsgan, hinge, f-gan-..."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     seeds: int = 10
+    """Games that are played at once, as one batched network."""
     steps: int | None = None
     """By default the preset's, as are learning_rate and decay."""
     batch: int = 100
+    """Samples that the discriminator sees in a step, each of `pack`."""
     hidden: int = 400
     """Of the generator's four layers."""
     maxout: int = 200
     """Of the discriminator's three layers, each the largest of five pieces."""
     learning_rate: float | None = None
+    """Of both players."""
     decay: float | None = None
     """Last share of the steps, over which the rate falls along a cosine."""
     evaluate_every: int = 2000
+    """Steps after which modes are counted."""
     checkpoint_every: int = 2000
+    """Steps after which all is saved from which an interrupted run goes on."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     precision: Literal["no", "bf16"] = "no"
     """bf16: mixed precision, but for the layers that take and give points; faster where the processor has it."""
     threads: int | None = None

@@ -53,10 +53,13 @@ class Settings:
     run: Path = Path("runs/poems")
     """Folder of this run: checkpoints, metrics.jsonl, TensorBoard events, best weights, samples."""
     network: Literal["transformer", "lstm"] = "transformer"
+    """What writes."""
     width: int | None = None
     """By default 256 of a Transformer and 320 of an LSTM, as are the 4 or 2 layers and the rate of 0.001 or 0.002."""
     layers: int | None = None
+    """Of the network."""
     dropout: float = 0.15
+    """Of the network, while it learns."""
     least: int = 3
     """Characters that occur more rarely in the training poems are unknown."""
     start: str | None = None
@@ -65,12 +68,16 @@ class Settings:
     steps: int = 10_000
     """Of likelihood; with the default batch 974 are an epoch."""
     batch: int = 32
+    """Poems in a step of likelihood."""
     learning_rate: float | None = None
+    """Of likelihood."""
     warm_up: int = 200
+    """Steps of likelihood in which the rate rises from zero."""
     decay: float = 0.5
     """The last share of the steps, over which the poet's learning rate falls to a hundredth along a cosine; in the game
     too."""
     ema: float = 0.998
+    """Decay of the averaged weights, which are kept, of likelihood."""
     discriminator: Literal["relations", "reading"] = "relations"
     """Who judges in the game: one that hears which characters of a poem are the same, rhyme, or agree in tone, or one
     that begins as a copy of the poet and reads everything, the title too."""
@@ -79,8 +86,11 @@ class Settings:
     adversarial_steps: int = 1000
     """Of the game; 0 leaves the poet as likelihood made it."""
     adversarial_batch: int = 64
+    """Poems that are written in a step of the game, and real ones beside them."""
     adversarial_rate: float = 3e-4
+    """Of the poet in the game."""
     adversarial_ema: float = 0.99
+    """As ema, in the game."""
     discriminator_rate: float | None = None
     """By default 2e-3, and 1e-4 of one that reads."""
     discount: float = 0.9
@@ -88,11 +98,15 @@ class Settings:
     anchor: float = 0.1
     """Weight of the likelihood of real poems in the game; the policy's gradient is the smaller one by far."""
     validate_every: int = 500
+    """Steps after which perplexity is measured and samples are written."""
     checkpoint_every: int = 250
+    """Steps after which all is saved from which an interrupted run goes on."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
 
 
 def build(settings: Settings, vocabulary: int) -> Generator:

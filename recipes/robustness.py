@@ -55,23 +55,35 @@ class Settings:
     data: str
     """Folder or zip archive of pictures, a folder of MNIST's idx files, or "digits"."""
     run: Path = Path("runs/robustness")
+    """Folder of a folder for each game, of robustness.md and robustness.png."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     methods: tuple[str, ...] = PAPERS
     """Of `seqgan.image.gan.METHODS`."""
     networks: tuple[str, ...] = tuple(NETWORKS)
+    """The rows of the grid."""
     size: int | None = None
     """Height and width, a power of 2; by default the preset's, as are the five that follow."""
     width: int | None = None
+    """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
+    """Pictures in a step."""
     steps: int | None = None
+    """Steps of the generator."""
     layers: int | None = None
+    """Of the deep networks."""
     seeds: int | None = None
+    """Games for each place of the grid."""
     channels: Literal[1, 3] = 3
+    """Of pictures; idx files and digits have one."""
     classifier_steps: int = 500
+    """Of the classifier by whose features the pictures are scored."""
     sample_every: int = 500
+    """Steps after which samples are drawn and scored."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
 
 
 def main(settings: Settings) -> None:

@@ -77,21 +77,29 @@ class Settings:
     run: Path = Path("runs/segan")
     """Folder of this run; with --compare, of comparison.md and comparison.png."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     adversary: Literal["lsgan", "none"] = "lsgan"
+    """none: the generator alone, by the L1 term."""
     l1: float = 100.0
     """Weight of the L1 term."""
     steps: int | None = None
     """By default the preset's, as are the batch and the learning rate."""
     batch: int | None = None
+    """Windows in a step."""
     learning_rate: float | None = None
+    """Of both players."""
     validate_every: int = 100
+    """Steps after which the validation pairs are scored."""
     checkpoint_every: int = 100
+    """Steps after which all is saved from which an interrupted run goes on."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     workers: int = 0
     """Processes that make mixtures; 0 makes them in the training's own."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     precision: Literal["no", "bf16"] = "no"
+    """bf16: mixed precision; faster where the processor has it."""
     compare: tuple[Path, Path] | None = None
     """Do not train: score and draw two finished runs on the validation pairs of the data."""
     sources: Sources = field(default_factory=Sources)

@@ -116,25 +116,37 @@ class Settings:
     run: Path = Path("runs/seqgan_oracle")
     """Folder of this run; with --table, of table.md and table.png."""
     system: Literal["mle", "scheduled-sampling", "constant", "pg-bleu", "seqgan"] = "seqgan"
+    """What the likelihood stage is followed by, or replaced with."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     start: Path | None = None
     """Run of the same seed whose likelihood stage is taken instead of training one."""
     mle_epochs: int | None = None
     """By default the preset's, as are those that follow."""
     discriminator_epochs: float | None = None
+    """Of the discriminator alone, before the game."""
     epochs_per_step: float | None = None
+    """Of the discriminator, after every step of the generator."""
     steps: int | None = None
+    """Of the generator in the game."""
     batch: int | None = None
+    """Sequences that it samples in a step."""
     rollouts: int | None = None
+    """Of each of their prefixes; 0 rewards whole sequences."""
     generator_rate: float | None = None
+    """Learning rate of the game."""
     baseline: Literal["none", "average", "preceding"] | None = None
+    """What is subtracted from a reward."""
     evaluate_every: int | None = None
+    """Steps after which NLL_oracle is measured."""
     seed: int = 0
     """Of the sequences, the weights and the training."""
     oracle_seed: int = 0
     """Of an oracle that is drawn, as is its vocabulary."""
     vocabulary: int = 5000
+    """Tokens of an oracle that is drawn."""
     sequences: int = 10_000
+    """Real ones, which the oracle writes."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     table: tuple[Path, ...] = ()

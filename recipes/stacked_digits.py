@@ -58,13 +58,17 @@ class Settings:
     run: Path = Path("runs/stacked_digits")
     """Folder of this run; with --table, of table.md."""
     system: Literal["plain", "packed", "ensemble"] = "plain"
+    """A generator, one whose discriminator sees several pictures at once, or several generators."""
     method: str = "gan"
     """Of `seqgan.image.gan.METHODS`."""
     preset: Literal["paper", "reduced"] = "reduced"
+    """Sizes and lengths, see above."""
     size: int | None = None
     """By default the preset's, as are the three that follow."""
     width: int | None = None
+    """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
+    """Pictures in a step, or packs of them."""
     steps: int | None = None
     """Of every generator."""
     weaker: int = 1
@@ -75,12 +79,17 @@ class Settings:
     members: int = 5
     """Of an ensemble."""
     latent: int = 100
+    """Numbers of z."""
     samples: int = 26_000
     """Pictures in which modes are counted."""
     sample_every: int = 1000
+    """Steps after which samples are drawn and modes are counted."""
     checkpoint_every: int = 1000
+    """Steps after which all is saved from which an interrupted run goes on."""
     classifier_steps: int = 2000
+    """Of the classifier that tells the digits."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     threads: int | None = None
     """Threads of torch; by default one for every core."""
     table: tuple[Path, ...] = ()

@@ -72,6 +72,7 @@ class Settings:
     run: Path = Path("runs/wgan_gp_characters")
     """Folder of this run; with --compare, of curves.png."""
     preset: Literal["paper", "reduced"] = "paper"
+    """Sizes and lengths, see above."""
     game: Literal["wgan-gp", "classifier"] = "wgan-gp"
     """classifier: the non-saturating game of Goodfellow et al. 2014, without penalty."""
     width: int | None = None
@@ -79,6 +80,7 @@ class Settings:
     critic_steps: int | None = None
     """In an iteration; for the classifier by default 1, which gives the generator its best chance."""
     learning_rate: float | None = None
+    """Of both networks."""
     steps: int | None = None
     """Iterations, each with one step of the generator."""
     init: str | None = None
@@ -90,6 +92,7 @@ class Settings:
     ema: float = 0.0
     """Decay of the average of the generator's weights that writes and is saved; 0, as in the paper, for none."""
     batch: int = 64
+    """Lines in a step."""
     penalty: float = 10.0
     """Weight of the gradient penalty."""
     length: int = 32
@@ -99,8 +102,11 @@ class Settings:
     samples: int | None = None
     """Lines that are generated for an evaluation; by default as many as there are held-out ones."""
     evaluate_every: int = 100
+    """Iterations after which n-grams are compared."""
     checkpoint_every: int = 100
+    """Iterations after which all is saved from which an interrupted run goes on."""
     seed: int = 0
+    """Of the weights, the data's order and whatever else is drawn."""
     precision: Literal["no", "bf16"] = "no"
     """bf16: mixed precision, but for the penalty; faster where the processor has it."""
     threads: int | None = None
