@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqgan.checkpoint import SavedModel, find_weights, save_folder
+from seqgan.checkpoint import SavedModel, find_weights
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
 from . import networks
 from .augmentation import augment
 from .captions import encode, separate_tags, split_words
-from .gan import draw
+from .gan import Drawer, draw
 from .networks import NetworkConfig, Norm
 
 Judge = Literal["concatenation", "auxiliary", "projection"]
@@ -223,14 +223,14 @@ def variation(one: Tensor, other: Tensor, z: Tensor, other_z: Tensor) -> Tensor:
     return (one - other).abs().flatten(1).mean(1) / (z - other_z).abs().flatten(1).mean(1)
 
 
-class Drawer:
-    """A trained generator and what its two kinds share."""
+class Conditional(Drawer):
+    """What the two that are told what to draw share."""
 
     NAME = ""  # of the bundled model
 
     def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
         self.check(generator)
-        self.generator = generator.eval().to(device)
+        super().__init__(generator, device)
 
     def check(self, generator: Generator) -> None:
         """ValueError where it draws something else."""
@@ -242,12 +242,8 @@ class Drawer:
         """The bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
         return cls(Generator.load(find_weights(name_or_path or cls.NAME, "seqgan.image")), device)
 
-    def save_pretrained(self, path: str | Path) -> Path:
-        """Writes a folder with config.json and model.safetensors (float16)."""
-        return save_folder(path, self.generator.config, self.generator.save)
 
-
-class TextToImage(Drawer):
+class TextToImage(Conditional):
     """Draws what a caption says.
 
     pictures = TextToImage.from_pretrained()("red heart", count=8, seed=1)
@@ -281,7 +277,7 @@ class TextToImage(Drawer):
         return draw(self.generator, count, seed, condition).cpu()
 
 
-class LabelToImage(Drawer):
+class LabelToImage(Conditional):
     """Draws labels: the bundled model, digits.
 
     pictures = LabelToImage.from_pretrained()([2, 0, 2, 6], seed=1)

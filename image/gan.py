@@ -199,14 +199,22 @@ def draw(generator: Any, count: int, seed: int | None = None, *conditions: Tenso
     return torch.cat([to_bytes(generator(*part)) for part in parts])
 
 
-class GAN:
+class Drawer:
+    """A trained generator of pictures: what its kinds share."""
+
+    def __init__(self, generator: Any, device: str | torch.device = "cpu"):
+        self.generator = generator.eval().to(device)
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Writes a folder with config.json and model.safetensors (float16)."""
+        return save_folder(path, self.generator.config, self.generator.save)
+
+
+class GAN(Drawer):
     """A trained generator of pictures. recipes/gan.py trains it.
 
     pictures = GAN.from_pretrained("runs/gan/generator.safetensors")(count=16, seed=1)
     """
-
-    def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
-        self.generator = generator.eval().to(device)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str | torch.device = "cpu") -> GAN:
@@ -216,10 +224,6 @@ class GAN:
         path = find_weights(name_or_path, "seqgan.image")
         kind = Decoder if read_metadata(path).get("format") == Decoder.FORMAT else Generator
         return cls(kind.load(path), device)
-
-    def save_pretrained(self, path: str | Path) -> Path:
-        """Writes a folder with config.json and model.safetensors (float16)."""
-        return save_folder(path, self.generator.config, self.generator.save)
 
     def __call__(self, count: int = 1, seed: int | None = None, batch: int = 256) -> Tensor:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for a count below 1."""

@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqgan.checkpoint import SavedModel, find_weights, save_folder
+from seqgan.checkpoint import SavedModel, find_weights
 from seqgan.objectives import NonSaturating
 from seqgan.training import Phase, Turn
 
 from . import networks
 from .data import to_bytes
+from .gan import Drawer
 from .networks import Discriminator, NetworkConfig
 
 
@@ -186,23 +187,16 @@ def plain(config: CodeConfig, generator: torch.Generator) -> Tensor:
     return join(config, noise, code)
 
 
-class InfoGAN:
+class InfoGAN(Drawer):
     """A trained generator whose pictures are asked for by their code. recipes/infogan.py trains it.
 
     pictures = InfoGAN.from_pretrained("runs/infogan")([0, 1, 2], continuous=[-1, 0], seed=1)
     """
 
-    def __init__(self, generator: Generator, device: str | torch.device = "cpu"):
-        self.generator = generator.eval().to(device)
-
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str | torch.device = "cpu") -> InfoGAN:
         """A .safetensors file, the folder of a run, or one that `save_pretrained` wrote."""
         return cls(Generator.load(find_weights(name_or_path, "seqgan.image")), device)
-
-    def save_pretrained(self, path: str | Path) -> Path:
-        """Writes a folder with config.json and model.safetensors (float16)."""
-        return save_folder(path, self.generator.config, self.generator.save)
 
     @torch.no_grad()
     def __call__(
