@@ -52,7 +52,7 @@ from seqgan.image.data import (
 )
 from seqgan.image.gan import draw
 from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
-from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
+from seqgan.recipe import check_counts, check_ranges, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import EMA, Stream, fit
 
 
@@ -99,6 +99,8 @@ class Settings:
     """Weight of how much pictures of one condition differ (see `seqgan.image.conditional.phases`)."""
     augmented: bool = False
     """Whether the discriminator sees pictures shifted and with a part cut out, for few of them."""
+    category_balance: float = 0.0
+    """Of pictures with captions, a category of n is shown as if it had n^(1 - b): 0 as they are, 1 all as often."""
     least: int = 2
     """Words that occur more rarely in training captions are unknown."""
     learning_rate: float = 2e-4
@@ -139,6 +141,7 @@ def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
     chosen, folder = with_preset(settings, PRESETS[settings.preset]), settings.run
     check_counts(chosen, "batch", "steps")
+    check_ranges(settings)
     # Sizes that cannot be are refused before anything is read; of what the conditions are, the data decide.
     plan = ConditionalConfig(
         chosen.size,
@@ -244,11 +247,20 @@ def captioned(settings: Settings, plan: ConditionalConfig) -> Material:
     asked = tuple(dict.fromkeys(images.captions[i].texts[0] for i in test))
     return Material(
         replace(plan, channels=images.pixels.shape[1], classes=0, words=words, tags=tags),
-        Captioned(training, words, tags, settings.seed),
+        Captioned(training.select(balanced(training, settings.category_balance)), words, tags, settings.seed),
         encode(spread(asked, 60), words, tags),
         lambda: by_category(settings, images, valid or test, test),
         asked,
     )
+
+
+def balanced(images: Images, balance: float) -> list[int]:
+    """Each of the images once or, of a category that is smaller than another, several times; those of no category are
+    a category, too."""
+    categories = [own.category for own in images.captions]
+    sizes = Counter(categories)
+    times = {category: round((max(sizes.values()) / size) ** balance) for category, size in sizes.items()}
+    return [i for i, category in enumerate(categories) for _ in range(times[category])]
 
 
 def by_category(settings: Settings, images: Images, watched: list[int], test: list[int]) -> tuple[Judge, Judge]:

@@ -63,7 +63,7 @@ def check_counts(settings: Any, *names: str) -> None:
 
 RANGES = {
     "seed": (0, math.inf),
-    "ema|decay": (0, 1),
+    "ema|decay|category_balance": (0, 1),
     "noise|learning_rate|.*_every": (0, math.inf),
     "classifier_steps|climb": (1, math.inf),
 }

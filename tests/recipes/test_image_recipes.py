@@ -4,14 +4,16 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 import tyro
 
 from seqgan.image import InfoGAN
 from seqgan.image.conditional import ConditionalConfig, Generator, TextToImage
-from seqgan.image.data import read_images, write_png
+from seqgan.image.data import Captions, Images, read_images, write_png
 
 from ..image.test_infogan import quarters
 
@@ -132,6 +134,7 @@ def test_tags_are_words(tmp_path):
         (["--condition", "0"], "0 numbers of a condition"),
         (["--batch", "0"], "--batch counts from 1, not 0"),
         (["--steps", "0"], "--steps counts from 1, not 0"),
+        (["--category-balance", "9"], "--category-balance is from 0 to 1, not 9"),
     ],
 )
 def test_settings_that_cannot_be_leave_no_run(settings, message, tmp_path):
@@ -153,6 +156,21 @@ def test_captions_to_show(tmp_path):
     words, tags = ConditionalConfig(words=("red",)), ConditionalConfig(words=("red hair", "hat"), tags=True)
     assert recipe.marked("Red heart, red hat", words) == "Red (heart), red (hat)"
     assert recipe.marked("Red hair, blue hair, hat", tags) == "Red hair, (blue hair), hat"
+
+
+def test_small_categories_are_shown_more_often(tmp_path):
+    recipe = importlib.import_module("recipes.conditional")
+    names = ["large"] * 64 + ["small"] * 4 + [""] * 16
+    images = Images(torch.zeros(84, 1, 8, 8), captions=tuple(Captions(("a",), category=name) for name in names))
+    for balance, expected in ((0, (64, 4, 16)), (0.5, (64, 16, 32)), (1, (64, 64, 64))):
+        chosen = recipe.balanced(images, balance)
+        assert set(chosen) == set(range(84))
+        assert tuple(Counter(names[i] for i in chosen)[name] for name in ("large", "small", "")) == expected
+    options = write_captions(tmp_path, category=lambda i, label: "alone" if i == 5 else PLACES[label])
+    settings = tyro.cli(recipe.Settings, args=[*options, "--category-balance", "1"])
+    material = recipe.captioned(settings, ConditionalConfig(size=8, classes=1))
+    shown = Counter(own.category for own in material.data.images.captions)
+    assert shown.pop("alone") == max(shown.values()) == 12 and len(shown) == 4 and sum(shown.values()) == 47
 
 
 def test_what_has_no_labels(tmp_path):
