@@ -265,19 +265,17 @@ def balanced(images: Images, balance: float) -> list[int]:
 
 def by_category(settings: Settings, images: Images, watched: list[int], test: list[int]) -> tuple[Judge, Judge]:
     """The classifier is trained on pictures of all splits, or it would not know what held-out captions speak of."""
-    categories = [own.category for own in images.captions]
-    kinds, without = sorted({*categories} - {""}), categories.count("")
+    every, kinds = categorised(images)
     if len(kinds) < 2:
         return unjudged, unjudged
-    if without:
-        print(f"{without} of {len(images)} pictures have no category: the judge leaves them out", flush=True)
-    labels = torch.tensor([kinds.index(category) if category else -1 for category in categories])
-    every = replace(images, labels=labels)
-    known = every.select(labels.ge(0).nonzero()[:, 0].tolist())
-    classifier = train_classifier(known, settings.run, settings.classifier_steps, seed=settings.seed)
+    known = [i for i, label in enumerate(every.labels.tolist()) if label >= 0]
+    if len(known) < len(every):
+        without = len(every) - len(known)
+        print(f"{without} of {len(every)} pictures have no category: the judge leaves them out", flush=True)
+    classifier = train_classifier(every.select(known), settings.run, settings.classifier_steps, seed=settings.seed)
 
     def judge_of(held: list[int]) -> Judge:
-        some = every.select([i for i in held if categories[i]])
+        some = every.select([i for i in held if every.labels[i] >= 0])
         if not len(some):
             return unjudged
         captions = [own.texts[0] for own in some.captions]
@@ -302,6 +300,13 @@ def by_category(settings: Settings, images: Images, watched: list[int], test: li
         return judge
 
     return judge_of(watched), judge_of(test)
+
+
+def categorised(images: Images) -> tuple[Images, list[str]]:
+    """With categories as labels, -1 for none, and their names."""
+    kinds = sorted({own.category for own in images.captions} - {""})
+    labels = torch.tensor([kinds.index(own.category) if own.category else -1 for own in images.captions])
+    return replace(images, labels=labels), kinds
 
 
 def unjudged(generator: Generator) -> Scores:
