@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -61,3 +62,19 @@ class Captioned(Dataset):
         epoch, item = shuffled(index, len(self.images), self.seed)
         label = self.labels[item][epoch % len(self.labels[item])]
         return {"image": to_range(self.images.pixels[item]), "label": label}
+
+
+def categorised(images: Images) -> tuple[Images, list[str]]:
+    """With categories as labels, -1 for none, and their names."""
+    kinds = sorted({own.category for own in images.captions} - {""})
+    labels = torch.tensor([kinds.index(own.category) if own.category else -1 for own in images.captions])
+    return replace(images, labels=labels), kinds
+
+
+def balanced(images: Images, balance: float) -> list[int]:
+    """Places of the images, those of small categories several times: one of n images counts as about n^(1 - balance).
+    Those of no category are a category, too."""
+    categories = [own.category for own in images.captions]
+    sizes = Counter(categories)
+    times = {category: round((max(sizes.values()) / size) ** balance) for category, size in sizes.items()}
+    return [i for i, category in enumerate(categories) for _ in range(times[category])]

@@ -33,7 +33,7 @@ from torch.utils.data import Dataset
 
 from seqgan.checkpoint import write_json
 from seqgan.figures import GAME, draw_run, new_figure, save_figure
-from seqgan.image.captions import Captioned, build_words, encode, split_words
+from seqgan.image.captions import Captioned, balanced, build_words, categorised, encode, split_words
 from seqgan.image.conditional import (
     ConditionalConfig,
     Discriminator,
@@ -254,15 +254,6 @@ def captioned(settings: Settings, plan: ConditionalConfig) -> Material:
     )
 
 
-def balanced(images: Images, balance: float) -> list[int]:
-    """Each of the images once or, of a category that is smaller than another, several times; those of no category are
-    a category, too."""
-    categories = [own.category for own in images.captions]
-    sizes = Counter(categories)
-    times = {category: round((max(sizes.values()) / size) ** balance) for category, size in sizes.items()}
-    return [i for i, category in enumerate(categories) for _ in range(times[category])]
-
-
 def by_category(settings: Settings, images: Images, watched: list[int], test: list[int]) -> tuple[Judge, Judge]:
     """The classifier is trained on pictures of all splits, or it would not know what held-out captions speak of."""
     every, kinds = categorised(images)
@@ -300,13 +291,6 @@ def by_category(settings: Settings, images: Images, watched: list[int], test: li
         return judge
 
     return judge_of(watched), judge_of(test)
-
-
-def categorised(images: Images) -> tuple[Images, list[str]]:
-    """With categories as labels, -1 for none, and their names."""
-    kinds = sorted({own.category for own in images.captions} - {""})
-    labels = torch.tensor([kinds.index(own.category) if own.category else -1 for own in images.captions])
-    return replace(images, labels=labels), kinds
 
 
 def unjudged(generator: Generator) -> Scores:

@@ -19,10 +19,10 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from conditional import categorised, recalls
+from conditional import recalls
 from torch import Tensor
 
-from seqgan.image.captions import encode
+from seqgan.image.captions import categorised, encode
 from seqgan.image.conditional import TextToImage
 from seqgan.image.data import Images, read_captions, read_images, with_captions
 from seqgan.image.gan import draw
