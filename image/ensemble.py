@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seqgan.coverage import Modes, label_modes
+from seqgan.stream import random_from
 
 from .gan import GAN
 from .metrics import Classifier, in_parts
@@ -50,8 +51,7 @@ class Ensemble:
         """(count, channel, height, width), uint8; the same seed gives the same ones. ValueError for a count below 1."""
         if count < 1:
             raise ValueError(f"a count of pictures is 1 or more, not {count}")
-        random = torch.Generator()
-        random.manual_seed(seed) if seed is not None else random.seed()
+        random = random_from(seed)
         member = torch.randint(len(self.members), (count,), generator=random)
         seeds = torch.randint(2**31, (len(self.members),), generator=random).tolist()
         config = self.members[0].generator.config

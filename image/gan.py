@@ -41,6 +41,7 @@ from seqgan.penalties import (
     r1_penalty,
     spectral_norm,
 )
+from seqgan.stream import random_from
 from seqgan.training import Phase, Turn
 
 from .data import to_bytes
@@ -192,8 +193,7 @@ def draw(generator: Any, count: int, seed: int | None = None, *conditions: Tenso
     """`count` pictures, each of its row of the conditions: (count, channel, height, width), uint8, on the generator's
     device. The same seed gives the same ones."""
     device = next(generator.parameters()).device
-    random: Any = torch.Generator(device)
-    random.manual_seed(seed) if seed is not None else random.seed()
+    random = random_from(seed, device)
     given = [generator.noise(count, random), *(condition.to(device) for condition in conditions)]
     parts = zip(*(tensor.split(batch) for tensor in given), strict=True)
     return torch.cat([to_bytes(generator(*part)) for part in parts])

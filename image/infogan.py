@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seqgan.checkpoint import SavedModel, find_weights
 from seqgan.objectives import NonSaturating
+from seqgan.stream import random_from
 from seqgan.training import Phase, Turn
 
 from . import networks
@@ -215,9 +216,7 @@ class InfoGAN(Drawer):
         values = [0.0] * config.continuous if continuous is None else list(continuous)
         if len(values) != config.continuous:
             raise ValueError(f"there are {config.continuous} continuous codes, not {len(values)}")
-        random = torch.Generator()
-        random.manual_seed(seed) if seed is not None else random.seed()
-        noise = torch.randn(len(categories), config.noise, generator=random)
+        noise = torch.randn(len(categories), config.noise, generator=random_from(seed))
         code = Code(torch.tensor(categories), torch.tensor(values).expand(len(categories), -1))
         z = join(config, noise, code).to(device)
         return torch.cat([to_bytes(self.generator(part)) for part in z.split(256)]).cpu()

@@ -82,7 +82,6 @@ def main(settings: Settings) -> None:
             add(name, f"{temperature:g}", found, curves[name][-1])
     text = "\n".join(lines) + "\n"
     print(text, end="")
-    settings.run.mkdir(parents=True, exist_ok=True)
     write_text(settings.run / "table.md", text)
     draw(settings.run / "curves.png", average(real, copies), curves, settings.temperatures)
 

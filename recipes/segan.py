@@ -108,7 +108,6 @@ class Settings:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    settings.run.mkdir(parents=True, exist_ok=True)
     if settings.compare is not None:
         compare(settings, *settings.compare)
     else:

@@ -126,7 +126,6 @@ def main(settings: Settings) -> None:
     for axis, panel in zip(axes, panels, strict=True):
         print(panel.__name__.replace("_", " "), flush=True)
         rows += [f"| {name} | {exact:.3f} | {found:.3f} |" for name, exact, found in panel(axis, settings.steps)]
-    settings.run.mkdir(parents=True, exist_ok=True)
     save_figure(figure, settings.run / "theory.png")
     table = "\n".join(rows) + "\n"
     write_text(settings.run / "theory.md", table)

@@ -117,7 +117,6 @@ class Settings:
 
 def main(settings: Settings) -> None:
     prepare_torch(settings.threads)
-    settings.run.mkdir(parents=True, exist_ok=True)
     if not settings.compare:
         train(settings)
     runs = settings.compare or (settings.run,)

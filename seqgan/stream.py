@@ -80,6 +80,13 @@ class Feed:
         return islice(self.data(self.position), self.rank, None, self.ranks)
 
 
+def random_from(seed: int | None, device: str | torch.device = "cpu") -> torch.Generator:
+    """Random numbers of their own: the same ones for the same seed, by chance without one."""
+    random = torch.Generator(device)
+    random.seed() if seed is None else random.manual_seed(seed)
+    return random
+
+
 def shuffled(index: int, length: int, seed: int) -> tuple[int, int]:
     """(epoch, item) for the draw number `index` of `length` items, which are shuffled anew in every epoch."""
     epoch, place = divmod(index, length)

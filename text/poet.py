@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqgan.checkpoint import find_weights, load_weights, read_metadata, save_folder, save_weights
 from seqgan.rollout import play
+from seqgan.stream import random_from
 
 from .meter import FORMS, MARKS, Form, common_rhymes, is_level, show_tones, split_lines, tones
 from .networks import GENERATORS, Generator
@@ -140,8 +141,7 @@ class Poet:
             raise ValueError(f"rules are some of {', '.join(RULES)}, and none without form")
         given = self.given(shape, first_line, acrostic, script)
         device = next(self.generator.parameters()).device
-        random = torch.Generator(device)
-        random.manual_seed(seed) if seed is not None else random.seed()
+        random = random_from(seed, device)
         mask = VerseRules(self.script, shape, rules, given, device)
         length = mask.length() if rules else LONGEST
         titles = [title] * count if title is not None else self.invent_titles(shape, count, random)

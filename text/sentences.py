@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqgan.checkpoint import find_weights, read_metadata, save_folder, save_weights
+from seqgan.stream import random_from
 
 from .networks import GENERATORS, Generator, load_generator
 from .sampling import Sampler
@@ -76,11 +77,7 @@ class SentenceGenerator:
         """`count` sentences; the same seed gives the same ones. ValueError for a count below 1."""
         if count < 1:
             raise ValueError(f"a count of sentences is 1 or more, not {count}")
-        random = torch.Generator(self.device if self.vocabulary else "cpu")
-        if seed is None:
-            random.seed()
-        else:
-            random.manual_seed(seed)
+        random = random_from(seed, self.device if self.vocabulary else "cpu")
         training = self.generator.training
         self.generator.eval()
         try:
