@@ -140,7 +140,12 @@ def train(settings: Settings, name: str, seed: int) -> None:
     command += ["--steps", str(steps), "--decay", "0.6", "--ema", "0.99", "--validate-every", str(max(1, steps // 6))]
     command += [*settings.options.split(), *change.arguments.split()]
     print(f"{folder.name}: {change.said}", file=sys.stderr, flush=True)
-    code = subprocess.run(command).returncode
+    with subprocess.Popen(command) as training:
+        try:
+            code = training.wait()
+        except KeyboardInterrupt:  # which has reached it too: it saves what it has
+            training.wait()
+            raise
     if code:
         raise SystemExit(code if code > 0 else 128 - code)
 

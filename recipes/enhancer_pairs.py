@@ -38,7 +38,7 @@ def find_pairs(name: str, folder: Path, out: Path) -> list[Pair]:
     manifest: dict[str, dict[str, str]] = {}
     if (folder / "manifest.tsv").exists():
         with open(folder / "manifest.tsv", newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t"))
+            rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
         if rows and "utt" not in rows[0]:
             raise ValueError(f"{folder / 'manifest.tsv'}: no column utt, with the recordings' names")
         manifest = {row["utt"]: row for row in rows}

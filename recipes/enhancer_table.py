@@ -49,7 +49,7 @@ class Table:
         self.title, self.systems, self.size, self.against = title, systems, len(traits), against
         self.groups: dict[tuple[str, str], list[int]] = {("all", ""): list(range(len(traits)))}
         for column in by:
-            values = [trait.get(column, "").split("/")[0] for trait in traits]
+            values = [(trait.get(column) or "").split("/")[0] for trait in traits]
             for value in sorted(set(values) - {""}, key=_order):
                 self.groups[column, value] = [index for index, other in enumerate(values) if other == value]
         self.cells = {

@@ -42,7 +42,7 @@ class Settings:
     seconds: float = 5.0
     """The longest that a pair is."""
     seed: int = 0
-    """Of the training, whose held-out talkers are to be found again."""
+    """Of what is drawn."""
     sources: Sources = field(default_factory=Sources)
 
 

@@ -24,7 +24,6 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 import torch
-from torch.utils.data import default_collate
 
 from seqgan.checkpoint import save_weights, write_json, write_text
 from seqgan.figures import draw_curves as draw
@@ -127,7 +126,7 @@ def train(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     players: list[torch.nn.Module] = [Generator(network)]
     if settings.adversary == "lsgan":
-        batch = default_collate([training[i] for i in range(preset.references)])
+        batch = next(Stream(training, preset.references, seed=settings.seed)(0))
         noisy, clean = prepare(batch["noisy"], batch["clean"], network)
         players.append(Discriminator(network, torch.stack([clean, noisy], 1)))
     # The paper names the algorithm and the rate; 0.9 is what its authors' framework has for the average of squares.

@@ -38,7 +38,6 @@ from seqgan.speech.data import (
     at_ratio,
     band_curve,
     by_folder,
-    find_recordings,
     mu_law,
     reverberate,
     shape,
@@ -81,8 +80,7 @@ def main(settings: Settings) -> None:
         raise ValueError(f"no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
     found = split_sources(settings.data, settings.sources)
     maker = Maker(found, round(settings.seconds * RATE), settings.count)
-    measured = [path for path in find_recordings([settings.data / name for name in settings.sources.rooms])
-                if "measured" in path.parts] if found.rooms else []  # fmt: skip
+    measured = [path for path in found.rooms if "measured" in path.parts]
     corpora = [*found.speech.items(), *found.talkers]
     corpus_of = {path: name for name, paths in corpora for path in paths}
     rows = []

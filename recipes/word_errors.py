@@ -64,7 +64,8 @@ def words(text: str) -> list[str]:
 
 def main(settings: Settings) -> None:
     with (settings.pairs / "manifest.tsv").open(newline="", encoding="utf-8") as file:
-        said = {row["utt"]: words(row["text"]) for row in csv.DictReader(file, delimiter="\t") if row.get("text")}
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        said = {row["utt"]: words(row["text"]) for row in rows if row.get("text")}
     if not said:
         raise ValueError(f"{settings.pairs / 'manifest.tsv'} has no column text with what is said")
     inside = settings.pairs.resolve().name
@@ -78,14 +79,14 @@ def main(settings: Settings) -> None:
     missing = [file for file in files if not file.exists()]
     if missing:
         raise ValueError(f"{len(missing)} recordings are missing, the first: {missing[0]}")
-    recogniser, rows = Recogniser(), ["| system | word error rate | 95 % |", "|---" * 3 + "|"]
+    recogniser, lines = Recogniser(), ["| system | word error rate | 95 % |", "|---" * 3 + "|"]
     lengths = [len(text) for text in said.values()]
     for name, folder in folders.items():
         errors = [edit_distance(text, recogniser(folder / f"{utt}.wav")) for utt, text in said.items()]
         low, high = interval(errors, lengths)
-        rows.append(f"| {name} | {sum(errors) / sum(lengths):.3f} | {low:.2f} to {high:.2f} |")
-        print(rows[-1], flush=True)
-    write_text(settings.out / "words.md", "\n".join(rows) + "\n")
+        lines.append(f"| {name} | {sum(errors) / sum(lengths):.3f} | {low:.2f} to {high:.2f} |")
+        print(lines[-1], flush=True)
+    write_text(settings.out / "words.md", "\n".join(lines) + "\n")
 
 
 def interval(errors: Sequence[int], lengths: Sequence[int]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,7 +44,8 @@ def replacing(path: Path, anew: bool = False) -> Iterator[Path]:
         _to_disk(part)
         os.replace(part, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened, nor needs to be
-            _to_disk(path.parent)
+            with suppress(OSError):  # it has its name by now, and not every file system does this of a folder
+                _to_disk(path.parent)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename == str(part):
             error.filename = str(path)  # the name that the user knows

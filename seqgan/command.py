@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from seqgan import __version__
 
@@ -43,6 +43,20 @@ def encode_output(**options: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(**options)
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """None: a standard stream that was closed from the beginning."""
+    return stream is not None and stream.isatty()
+
+
+def end_in_order() -> None:
+    """Has SIGTERM, and SIGHUP of a terminal that is closed, end the process as an exception does, so that what is half
+    written is removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def silence() -> None:

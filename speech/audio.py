@@ -6,9 +6,10 @@ Chunks are (channels, samples) with full scale 1.0, float64 where float32 could 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -27,8 +28,10 @@ WRITABLE = {  # ending of the name -> container, and subtype if that of the sour
 }
 KEPT = {*BITS, "FLOAT", "DOUBLE", "ULAW", "ALAW"}  # other subtypes code in blocks, which changes the length
 FINE = {"PCM_24", "PCM_32", "FLOAT", "DOUBLE"}  # more than 16 bits: PCM_24 where they cannot be kept
+PARTED = {"MP3", "OGG"}  # containers of which libsndfile may know the first part only
 WIDE = {"PCM_32", "DOUBLE"}  # more than float32 can hold
 LARGEST_WAV = 2**32 - 2**16  # bytes, for what a wav counts in 32 bits
+ENDLESS = 2**62  # samples from which on a number of them means that the header has none
 
 
 class Reader(Protocol):
@@ -44,21 +47,28 @@ class Writer(Protocol):
 class FileReader:
     """A file that libsndfile reads."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str | Path):
         self.path = path
-        with open(path, "rb") as file:  # whose errors say more than libsndfile's
-            if not file.read(1):
-                raise ValueError(f"{path} is empty: no audio in it")
+        self.stream = open(path, "rb")  # whose errors say more than libsndfile's
+        if not self.stream.read(1):
+            self.stream.close()
+            raise ValueError(f"{path} is empty: no audio in it")
         try:
             with decoder_silenced():
                 self.file = soundfile.SoundFile(native(path))
-        except soundfile.LibsndfileError as error:
+                if self.file.format in PARTED:  # by a stream that tells what is left in the end
+                    self.stream.seek(0)
+                    self.file = soundfile.SoundFile(self.stream)
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: of a name such as a.raw
+            reason = error.error_string.rstrip(".") if isinstance(error, soundfile.LibsndfileError) else "no header"
             raise ValueError(
-                f"{path} is no audio that can be read ({error.error_string.rstrip('.')}): "
+                f"{path} is no audio that can be read ({reason}): "
                 "wav, flac, ogg, opus and mp3 are; ffmpeg makes a wav of others"
             ) from error
         file = self.file
-        samples = max(file.frames, promised(path) if file.format in ("WAV", "WAVEX", "RF64") else 0)
+        samples: int | None = max(file.frames, promised(path) if file.format in ("WAV", "WAVEX", "RF64") else 0)
+        if file.frames >= ENDLESS:  # a flac that was written into a pipe, in which soundfile cannot seek either
+            samples, file.seekable = None, lambda: False
         self.format = Format(file.samplerate, file.channels, file.format, file.subtype, samples)
 
     def chunks(self, samples: int) -> Iterator[np.ndarray]:
@@ -70,11 +80,18 @@ class FileReader:
             except soundfile.LibsndfileError as error:
                 raise ValueError(f"{self.path} is damaged: {error.error_string.rstrip('.')}") from error
             if not len(chunk):
-                return
+                break
             yield chunk.T
+        container = self.format.container
+        if container in PARTED and goes_on(self.stream.read(2**16), container):
+            raise ValueError(
+                f"{self.path} has more than the {self.file.frames / self.format.sample_rate:.1f} s that its beginning "
+                "speaks of, which cannot be read: ffmpeg makes a wav of all of it"
+            )
 
     def close(self) -> None:
         self.file.close()
+        self.stream.close()
 
 
 class FileWriter:
@@ -101,11 +118,35 @@ class FileWriter:
         self.file.close()
 
 
-def promised(path: str) -> int:
+def duration(path: str | Path) -> float:
+    """Seconds of audio; ValueError where there is none."""
+    with closing(FileReader(path)) as reader:
+        samples = reader.format.samples
+        if samples is None:
+            samples = sum(chunk.shape[1] for chunk in reader.chunks(2**16))
+        return samples / reader.format.sample_rate
+
+
+def read_mono(path: str | Path) -> tuple[np.ndarray, int]:
+    """The mean of its channels, (samples,), and its rate in Hz; ValueError where there is none."""
+    with closing(FileReader(path)) as reader:
+        parts = [chunk.mean(0) for chunk in reader.chunks(2**20)]
+        return np.concatenate([np.empty(0, np.float32), *parts]), reader.format.sample_rate
+
+
+def goes_on(rest: bytes, container: str) -> bool:
+    """Whether what libsndfile leaves of a file is audio too: a further Ogg stream, or MPEG frames that it did not count
+    on. Each of these begins with a mark and has 1,441 bytes at most; a picture in a tag has one in 10,000 by chance."""
+    if container == "OGG":
+        return b"OggS" in rest
+    return len(re.findall(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", rest)) > max(3, len(rest) / 3000)
+
+
+def promised(path: str | Path) -> int:
     """How many samples the header of a wav speaks of, where libsndfile counts those that are there; 0: unknown."""
     with open(path, "rb") as file:
         try:
-            return PipeReader(file, path).format.samples or 0
+            return PipeReader(file, str(path)).format.samples or 0
         except ValueError:  # coded in another way
             return 0
 
@@ -179,7 +220,7 @@ def native(path: str | Path) -> str | bytes:
 @contextmanager
 def decoder_silenced(needed: bool = True) -> Iterator[None]:
     """Keeps from standard error what the mp3 decoder, a C library, says there of every file that is not quite right."""
-    if not needed:
+    if not needed or sys.stderr is None:  # it was closed from the beginning
         yield
         return
     sys.stderr.flush()

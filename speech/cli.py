@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
-from seqgan.command import Parser, call, encode_output
+from seqgan.command import Parser, call, encode_output, end_in_order, on_terminal
 
 from .plan import Failure, Task, UsageError, is_special, plan
 from .work import Done, Progress, Settings, work
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check(parser, args)
     # One thread for numpy's matrix products: they are small, and idle threads of theirs would spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_in_order()
 
     def enhance() -> int:
         try:
@@ -116,11 +115,13 @@ def check_streams(tasks: Sequence[Task], plot: bool) -> None:
             raise UsageError("--plot needs an output with a name: add -o FILE.wav")
         if plot and find_spec("matplotlib") is None:
             raise UsageError("--plot needs matplotlib: pip install 'seqgan[plot]'")
-        if task.source == "-" and sys.stdin.isatty():
+        if task.source == "-" and (sys.stdin is None or on_terminal(sys.stdin)):
             raise UsageError(
                 "nothing is piped into standard input, as in: ffmpeg -i a.m4a -f wav - | enhance - > b.wav"
             )
-        if task.target == "-" and sys.stdout.isatty():
+        if task.target == "-" and sys.stdout is None:
+            raise UsageError("standard output is closed")
+        if task.target == "-" and on_terminal(sys.stdout):
             raise UsageError("a wav on standard output does not belong on a terminal: add > FILE.wav")
 
 
@@ -164,7 +165,7 @@ class Screen:
 
     def __init__(self, tasks: Sequence[Task]):
         self.bar = None
-        if sys.stderr.isatty() and tasks and tasks[0].source != "-":
+        if on_terminal(sys.stderr) and tasks and tasks[0].source != "-":
             lengths = [duration(task.source) for task in tasks]
             if len(tasks) > 1 or lengths[0] > LONG:
                 from rich.console import Console
@@ -199,7 +200,7 @@ class Screen:
     def result(self, path: str) -> None:
         if path == "-":
             return
-        if self.bar and sys.stdout.isatty():  # the bar has the last line of the same terminal
+        if self.bar and on_terminal(sys.stdout):  # the bar has the last line of the same terminal
             self.bar.console.print(path, markup=False, highlight=False, soft_wrap=True)
         else:
             print(path, flush=True)
@@ -207,13 +208,11 @@ class Screen:
 
 def duration(path: str) -> float:
     """Seconds of audio, 0 where they cannot be told, as of a pipe, which can be read once only."""
-    import soundfile
-
-    from .audio import native
+    from . import audio
 
     if is_special(path):
         return 0.0
     try:
-        return soundfile.info(native(path)).duration
-    except soundfile.LibsndfileError:
+        return audio.duration(path)
+    except (ValueError, OSError):
         return 0.0

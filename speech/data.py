@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +21,7 @@ import torch
 from numpy.random import Generator
 from torch.utils.data import Dataset
 
+from .audio import duration, read_mono
 from .plan import AUDIO
 
 FRAME = 320  # samples by which levels are taken, 20 ms at 16 kHz; nothing shorter is mixed
@@ -43,17 +43,9 @@ def find_recordings(folders: Iterable[Path], exclude: Sequence[str] = (), requir
     return found
 
 
-@contextmanager
-def readable() -> Iterator[None]:
-    """A recording that libsndfile cannot read is a ValueError with its name, like all else that the user can mend."""
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        raise ValueError(str(error)) from error
-
-
 class Library:
-    """Mono recordings at one rate, decoded when first asked for and then kept as 16-bit samples (115 MB an hour)."""
+    """Mono recordings at one rate, decoded when first asked for and then kept as 16-bit samples (115 MB an hour), so
+    that what is beyond full scale is clipped. ValueError where there is no audio."""
 
     def __init__(self, sample_rate: int = 16_000):
         self.sample_rate = sample_rate
@@ -62,9 +54,7 @@ class Library:
     def __getitem__(self, path: Path) -> np.ndarray:
         """float32 (samples,)"""
         if path not in self.kept:
-            with readable():
-                samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-            mono = samples.mean(1)
+            mono, rate = read_mono(path)
             if rate != self.sample_rate:
                 mono = soxr.resample(mono, rate, self.sample_rate)
             self.kept[path] = np.clip(np.round(mono * 32767), -32768, 32767).astype(np.int16)
@@ -257,8 +247,7 @@ def by_folder(paths: Iterable[Path]) -> list[list[Path]]:
 
 def chances(corpora: Mapping[str, Sequence[Path]], emphasis: Mapping[str, float]) -> np.ndarray:
     """Chance of each corpus: the root of its seconds, times the emphasis on it, normalised. ValueError if all are 0."""
-    with readable():
-        seconds = [sum(soundfile.info(path).duration for path in paths) for paths in corpora.values()]
+    seconds = [sum(duration(path) for path in paths) for paths in corpora.values()]
     chance = np.sqrt(seconds) * [emphasis.get(name, 1.0) for name in corpora]
     if not (chance.sum() > 0 and chance.min() >= 0):
         raise ValueError(f"no chances can be made of {dict(zip(corpora, chance.tolist(), strict=True))}")

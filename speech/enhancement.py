@@ -180,7 +180,8 @@ class MetricAdversary:
     """The discriminator learns what some metrics say of the waves that were just made, and says it of each of them.
 
     metrics: names of METRICS, one for each of the discriminator's answers; scored: waves of a batch that each scores.
-    `queue` is part of a training's state, and to be closed after it.
+    `queue` is part of a training's state, and to be closed after it. Of several ranks the main one's is kept: what they
+    go on with is its waves, for `delay` steps.
     """
 
     def __init__(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from seqgan.checkpoint import SavedModel, find_weights, save_folder
 from seqgan.objectives import LeastSquares
 from seqgan.training import Phase, Turn
 
+from .audio import duration
 from .data import Pairs
 from .enhancer import Wave, as_array, check_shape, like
 from .metrics import resample
@@ -250,14 +250,16 @@ class Windows(Dataset):
 
     def samples(self, pair: tuple[Path, Path]) -> int:
         """Length of the shorter one."""
-        return round(min(soundfile.info(path).duration for path in pair) * self.pairs.library.sample_rate)
+        return round(min(map(duration, pair)) * self.pairs.library.sample_rate)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         pair, start = self.places[index]
-        parts = (self.pairs.library[path][start : start + self.window] for path in pair)
+        waves = [self.pairs.library[path] for path in pair]
+        end = min(start + self.window, *map(len, waves))
+        parts = (wave[start:end] for wave in waves)
         clean, noisy = (torch.from_numpy(np.pad(part, (0, self.window - len(part)))) for part in parts)
         return {"noisy": noisy, "clean": clean}
 

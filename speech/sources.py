@@ -206,7 +206,8 @@ def _recorded(clean: Path, noisy: Path, mix: MixConfig, seed: int) -> tuple[Pair
     validation = []
     for left, right in chosen:
         name = "_".join(left.relative_to(clean).with_suffix("").parts)
-        validation.append(ValidationPair(name, library[right], library[left], clean.name))
+        samples = min(len(library[left]), len(library[right]))
+        validation.append(ValidationPair(name, library[right][:samples], library[left][:samples], clean.name))
     return Pairs(training, mix.seconds, mix.sample_rate, seed), validation
 
 

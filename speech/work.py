@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgan.command import import_torch
+from seqgan.command import end_in_order, import_torch
 
 from .plan import Failure, Task
 
@@ -151,7 +151,7 @@ def side_by_side(tasks: Sequence[Task], settings: Settings, jobs: int) -> Iterat
 
 def serve(connection: Any, settings: Settings) -> None:
     """A worker's life: tasks come in, events go out, until the other end is closed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_in_order()
     try:
         enhancer = load(settings)
         while True:

@@ -78,6 +78,21 @@ def test_a_file_gets_its_name_only_once_it_is_on_the_disk(tmp_path, monkeypatch)
     assert (tmp_path / "new").read_text() == "content"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders are not opened elsewhere")
+def test_a_file_system_that_cannot_sync_folders(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def fsync(number):
+        if os.path.isdir(f"/proc/self/fd/{number}"):
+            raise OSError(22, "Invalid argument")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(tmp_path / "a") as part:
+        part.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "text"])
 def test_a_damaged_newest_falls_back_and_is_put_aside(tmp_path, damage):
     save(tmp_path, "mle", 1, {"weights": torch.ones(1000)})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from seqgan.speech.audio import format_like, reading, writing
+from seqgan.speech.audio import duration, format_like, read_mono, reading, writing
 from seqgan.speech.pipe import Format
 
 rng = np.random.default_rng(0)
@@ -53,6 +53,36 @@ def test_every_format_is_read_and_written_with_its_length(tmp_path, ending):
     copy(tmp_path / "a.wav", tmp_path / f"b{ending}")
     copy(tmp_path / f"b{ending}", tmp_path / "c.wav")
     assert soundfile.info(tmp_path / "c.wav").frames == 12_345
+
+
+@pytest.mark.parametrize("ending", [".ogg", ".opus", ".mp3"])
+def test_a_recording_that_goes_on_where_libsndfile_stops_is_refused(tmp_path, ending):
+    """Two in a row, of which it reads the first; what else may follow, such as a tag's picture, does not matter."""
+    part, path = tmp_path / f"part{ending}", tmp_path / f"whole{ending}"
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal(48_000), 16_000)
+    copy(tmp_path / "a.wav", part)
+    path.write_bytes(part.read_bytes() * 2)
+    with pytest.raises(ValueError, match=r"whole\.\w+ has more than the 3\.0 s"), reading(str(path)) as reader:
+        assert sum(chunk.shape[1] for chunk in reader.chunks(1000)) == 48_000
+    path.write_bytes(part.read_bytes() + rng.bytes(100_000))
+    with reading(str(path)) as reader:
+        assert sum(chunk.shape[1] for chunk in reader.chunks(1000)) == 48_000
+
+
+def test_a_flac_that_does_not_say_how_long_it_is(tmp_path):
+    """As an encoder writes it into a pipe, where it cannot come back to the header."""
+    wave = 0.1 * rng.standard_normal((12_345, 2))
+    soundfile.write(tmp_path / "a.flac", wave, 16_000)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])  # the 36 bits of the header in which its samples are counted
+    (tmp_path / "b.flac").write_bytes(data)
+    expected = soundfile.read(tmp_path / "a.flac")[0]
+    with reading(str(tmp_path / "b.flac")) as reader:
+        assert reader.format.samples is None
+        assert np.array_equal(np.concatenate([chunk.T for chunk in reader.chunks(1000)]), expected.astype(np.float32))
+    assert duration(tmp_path / "b.flac") == duration(tmp_path / "a.flac") == 12_345 / 16_000
+    mono, rate = read_mono(tmp_path / "b.flac")
+    assert rate == 16_000 and np.allclose(mono, expected.mean(1), atol=1e-6)
 
 
 def test_what_would_clip_is_limited(tmp_path):

@@ -209,7 +209,8 @@ def test_an_output_folder_that_is_a_file(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize(
-    ("jobs", "number", "code"), [(1, signal.SIGINT, 130), (1, signal.SIGTERM, 143), (2, signal.SIGINT, 130)]
+    ("jobs", "number", "code"),
+    [(1, signal.SIGINT, 130), (1, signal.SIGTERM, 143), (2, signal.SIGINT, 130), (2, signal.SIGHUP, 129)],
 )
 def test_an_interrupted_run_leaves_no_half_file(tmp_path, jobs, number, code):
     for name in ("a.wav", "b.wav")[:jobs]:

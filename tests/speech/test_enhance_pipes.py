@@ -45,6 +45,17 @@ def test_a_named_pipe_is_read_once_even_on_a_terminal(tmp_path):
     assert soundfile.info(tmp_path / "out.wav").frames == soundfile.info(SAMPLE).frames
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("arguments", "told"), [("- -o out.wav <&-", "nothing is piped"), ("a.wav -o - >&-", "standard output is closed")]
+)
+def test_a_standard_stream_that_is_closed(tmp_path, arguments, told):
+    soundfile.write(tmp_path / "a.wav", noise(8000), 16_000)
+    script = f"exec {ENHANCE} {arguments}"
+    result = subprocess.run(["bash", "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=240)
+    assert (result.returncode, len(lines(result.stderr))) == (2, 1) and told in result.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
 def test_a_full_device(tmp_path):
     result = enhance(SAMPLE, "-o", "/dev/full", "--model", "small")

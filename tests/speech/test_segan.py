@@ -268,6 +268,8 @@ def test_windows_end_with_the_shorter_of_a_pair(tmp_path):
         soundfile.write(tmp_path / f"{half}.wav", np.ones(samples), 16_000, subtype="FLOAT")
     windows = Windows(Pairs([(tmp_path / "clean.wav", tmp_path / "noisy.wav")], 1.0, 16_000), 512)
     assert len(windows) == 2
+    for half in ("clean", "noisy"):
+        assert [int(window[half].sum()) for window in windows] == [512, 600 - 256]
 
 
 class Tones:

@@ -131,6 +131,14 @@ def test_voicebank_demand_is_found_and_its_last_two_talkers_are_held_out(tmp_pat
     assert {pair.name.split("_")[0] for pair in pairs} == {"p230", "p287"} and len(pairs) == 6
 
 
+def test_the_halves_of_a_pair_are_of_one_length(tmp_path):
+    write_pairs(tmp_path, "clean", "noisy", [f"{i:02}" for i in range(12)], 400)
+    for path in (tmp_path / "noisy").iterdir():
+        soundfile.write(path, soundfile.read(path)[0][:-1], 16_000)
+    _, pairs = open_sources(tmp_path, Sources(), MixConfig(seconds=0.02))
+    assert pairs and all(len(pair.clean) == len(pair.noisy) for pair in pairs)
+
+
 def test_talkers_in_folders_are_told_apart(tmp_path):
     names = [f"s{talker}/{i:03}" for talker in range(5) for i in range(2)]
     for name in names:
