@@ -29,6 +29,7 @@ from seqgan.training import Stream
 
 LENGTH, BATCH, ROLLOUTS, SEQUENCES = 20, 64, 16, 10_000
 CHUNK = 1024  # rows of a product that may be cut anywhere
+Part = tuple[Callable[[], object], float]  # of what is timed, and by how much its time is to be scaled
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ class Product:
     times: float = 1
     training: bool = False
 
+    def done(self, share: float) -> int:
+        return max(1, round(self.times * share))
+
     def prepare(self, share: float) -> Callable[[], None]:
         x, weight = torch.randn(self.rows, self.inner), torch.randn(self.inner, self.columns)
         y, x_gradient, weight_gradient = torch.randn(self.rows, self.columns), x.clone(), weight.clone()
 
         def multiply() -> None:
-            for _ in range(max(1, round(self.times * share))):
+            for _ in range(self.done(share)):
                 torch.mm(x, weight, out=y)
                 if self.training:
                     torch.mm(y, weight.T, out=x_gradient)
@@ -65,12 +69,9 @@ class Product:
         return multiply
 
 
-def bare(products: Sequence[Product], share: float) -> tuple[Callable[[], None], float]:
-    """All of them, each its share of times; and by how much that is to be scaled."""
-    prepared = [product.prepare(share) for product in products]
-    whole = sum(p.rows * p.inner * p.columns * p.times for p in products)
-    done = sum(p.rows * p.inner * p.columns * max(1, round(p.times * share)) for p in products)
-    return lambda: [multiply() for multiply in prepared], whole / done
+def bare(products: Sequence[Product], share: float) -> list[Part]:
+    """Each of them its share of times."""
+    return [(product.prepare(share), product.times / product.done(share)) for product in products]
 
 
 def products_of_generator(generator: LSTMGenerator, rows: int, times: float, training: bool = False) -> list[Product]:
@@ -101,19 +102,17 @@ def main(settings: Settings) -> None:
     random, share = torch.Generator().manual_seed(0), settings.share
     print("| | CPU s | beside it | CPU s | ratio |\n|---|---|---|---|---|")
 
-    def row(name: str, own: Callable[[], object], beside: str, other: Callable[[], object], *scales: float) -> None:
-        ours, theirs = by_turns([own, other], scales, settings.repeats)
+    def row(name: str, own: Sequence[Part], beside: str, other: Sequence[Part]) -> None:
+        ours, theirs = by_turns([own, other], settings.repeats)
         ratio = theirs / ours if theirs > ours else ours / theirs
         print(f"| {name} | {ours:.2f} | {beside} | {theirs:.2f} | {ratio:.2f} |", flush=True)
 
     many, few = 2048, max(BATCH, round(share * SEQUENCES) // BATCH * BATCH)
     row(
         f"sampling {SEQUENCES:,} sequences",
-        lambda: sample(generator, many, LENGTH, generator=random),
+        [(lambda: sample(generator, many, LENGTH, generator=random), SEQUENCES / many)],
         f"loop around torch.multinomial, {BATCH} at a time",
-        lambda: plain_loop(generator, few, random),
-        SEQUENCES / many,
-        SEQUENCES / few,
+        [(lambda: plain_loop(generator, few, random), SEQUENCES / few)],
     )
 
     lagging = Lagging(generator)
@@ -127,8 +126,7 @@ def main(settings: Settings) -> None:
     products += products_of_generator(generator, BATCH, LENGTH)
     products += products_of_generator(generator, BATCH * LENGTH, 1, training=True)
     products += products_of_discriminator(discriminator, CHUNK // 4, scored / (CHUNK // 4))
-    other, scale = bare(products, share)
-    row(f"generator step, {BATCH} x {ROLLOUTS} rollouts", step.play, "bare products", other, 1, scale)
+    row(f"generator step, {BATCH} x {ROLLOUTS} rollouts", [(step.play, 1)], "bare products", bare(products, share))
 
     batches = max(1, round(share * SEQUENCES / settings.pairs))
     pool = Pool(generator, SEQUENCES, LENGTH, renew=10**9)
@@ -138,8 +136,8 @@ def main(settings: Settings) -> None:
     part.play()  # samples the pool
     epoch = SEQUENCES / settings.pairs
     products = products_of_discriminator(discriminator, 2 * settings.pairs, epoch, training=True)
-    other, scale = bare(products, share)
-    row(f"discriminator epoch of {2 * SEQUENCES:,}", part.play, "bare products", other, epoch / batches, scale)
+    own = [(part.play, epoch / batches)]
+    row(f"discriminator epoch of {2 * SEQUENCES:,}", own, "bare products", bare(products, share))
 
 
 @torch.no_grad()
@@ -153,15 +151,16 @@ def plain_loop(generator: LSTMGenerator, count: int, random: torch.Generator) ->
             token = torch.multinomial(log_probabilities.exp(), 1, generator=random)
 
 
-def by_turns(functions: Sequence[Callable[[], object]], scales: Sequence[float], repeats: int) -> list[float]:
-    """The shortest CPU time of each, scaled, seconds."""
-    shortest = [float("inf")] * len(functions)
+def by_turns(sides: Sequence[Sequence[Part]], repeats: int) -> list[float]:
+    """CPU seconds of each side: the shortest time of each of its parts, scaled, in sum."""
+    shortest = [[float("inf")] * len(side) for side in sides]
     for _ in range(repeats):
-        for i, (function, scale) in enumerate(zip(functions, scales, strict=True)):
-            began = time.process_time()
-            function()
-            shortest[i] = min(shortest[i], (time.process_time() - began) * scale)
-    return shortest
+        for side, times in zip(sides, shortest, strict=True):
+            for i, (function, scale) in enumerate(side):
+                began = time.process_time()
+                function()
+                times[i] = min(times[i], (time.process_time() - began) * scale)
+    return list(map(sum, shortest))
 
 
 if __name__ == "__main__":

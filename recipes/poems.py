@@ -131,7 +131,8 @@ def main(settings: Settings) -> None:
     else:
         script = Script.build(training, simplified, settings.least)
         poet = Poet(build(settings, len(script.vocabulary)), script)
-    open_run(settings.run, settings, settings.adversarial_steps, "steps|discriminator_steps")
+    settled = {"discriminator": "steps", "adversarial": "steps|discriminator_steps"}
+    open_run(settings.run, settings, settings.adversarial_steps, settled)
     if settings.start is None:
         by_likelihood(settings, poet, training, valid)
         poet = Poet.from_pretrained(settings.run / "best.safetensors")

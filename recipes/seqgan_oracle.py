@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import torch
 from seqgan_material import BATCH, LENGTH, Material, controls
-from seqgan_table import EXPERIMENT, evaluations, tabulate
+from seqgan_table import EXPERIMENT, Run, evaluations, tabulate
 
 from seqgan.checkpoint import latest, replacing, write_json, write_text
 from seqgan.policy import MovingAverage, Preceding
@@ -39,7 +39,6 @@ from seqgan.text.seqgan import (
     Lagging,
     Pool,
     RealAndFake,
-    Sequences,
     bleu,
     by_rollouts,
     constant,
@@ -178,11 +177,12 @@ def train(settings: Settings) -> None:
         raise ValueError(
             "--baseline preceding needs --rollouts: without them all choices of a sequence are worth the same"
         )
-    if settings.system == "scheduled-sampling" and settings.start is not None:
-        raise ValueError("--system scheduled-sampling is trained from the beginning, so it has no --start")
+    if settings.system in ("mle", "scheduled-sampling") and settings.start is not None:
+        raise ValueError(f"--system {settings.system} is trained from the beginning, so it has no --start")
     config = {**asdict(settings), "schedule": asdict(settings.schedule)}
     found = None if settings.start is None else likelihood_of(settings.start, config)
-    open_run(settings.run, config, settings.schedule.steps, r"(schedule\.)?(mle|discriminator)_epochs")
+    likelihood_only, both = (rf"(schedule\.)?({name})_epochs" for name in ("mle", "mle|discriminator"))
+    open_run(settings.run, config, settings.schedule.steps, {"discriminator": likelihood_only, "adversarial": both})
     if found is not None:
         adopt(settings.start, found, settings.run)
     if settings.oracle is None:
@@ -218,7 +218,7 @@ def likelihood(generator: LSTMGenerator, material: Material, settings: Settings)
 
     fit(
         [phase],
-        Stream(Sequences(material.training, settings.seed), BATCH),
+        Stream(material.training, BATCH, seed=settings.seed),
         schedule.mle_epochs * per_epoch,
         settings.run,
         stage=stage,
@@ -312,7 +312,7 @@ def watch(
 
 def likelihood_of(start: Path, config: Mapping[str, Any]) -> Path:
     """The checkpoint of another run's likelihood stage; ValueError where it has none or is of other settings."""
-    theirs = json.loads((start / "config.json").read_text(encoding="utf-8"))
+    theirs = Run(start).config
     ours = json.loads(json.dumps(config, default=str))
     differing = [name for name in SHARED if theirs[name] != ours[name]]
     differing += ["mle_epochs"] if theirs["schedule"]["mle_epochs"] != ours["schedule"]["mle_epochs"] else []

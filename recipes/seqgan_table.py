@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,6 +107,10 @@ def tabulate(folders: Sequence[Path], target: Path) -> str:
         values = {Path(str(run.config.get(name))).name for run in runs}
         if len(values) > 1:
             raise ValueError(f"runs of one table have one {name}, not {' and '.join(sorted(values))}")
+    for system in ("mle", "constant"):
+        seeds = Counter(run.config["seed"] for run in runs if run.system == system)
+        if seeds and max(seeds.values()) > 1:
+            raise ValueError(f"gaps are measured from one run of {system} a seed, not from {max(seeds.values())}")
     likelihood = {run.config["seed"]: run for run in runs if run.system == "mle"}
     curves = {
         (seed, gap): Curve(run.controls[name])

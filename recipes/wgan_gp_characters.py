@@ -36,7 +36,6 @@ from seqgan.record import read_metrics
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
-from seqgan.text.seqgan import Sequences
 from seqgan.text.vocabulary import Symbols
 from seqgan.text.wgan_gp import FILL, CharacterGenerator, Critic, WGANConfig, encode, phases
 from seqgan.training import Stream, fit
@@ -160,7 +159,7 @@ def train(settings: Settings) -> None:
         phase.schedule = warm_up_and_cosine(chosen.steps, warm_up, settings.decay)
     fit(
         game,
-        Stream(Sequences(tokens, settings.seed), settings.batch),
+        Stream(tokens, settings.batch, seed=settings.seed),
         chosen.steps,
         folder,
         every=every_and_last(settings.evaluate_every, chosen.steps, evaluate),

@@ -203,7 +203,7 @@ class SavedModel(nn.Module):
         try:
             settings = json.loads(metadata["config"])
             model = cls(cls.CONFIG(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}))
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
             raise ValueError(f"{path}: its settings are not those of a {cls.CONFIG.__name__}: {error}") from error
         load_weights(path, model)
         return model.float().eval()  # whatever torch's default is

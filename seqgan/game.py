@@ -194,7 +194,8 @@ class Game:
             terms = phase.loss(turn)
         total = sum(terms.values())
         if isinstance(total, Tensor) and total.requires_grad:
-            self.accelerator.backward(total * phase.every, inputs=parameters)
+            # Not by accelerate's `backward`, which scales by settings of its own (float16, accumulation of gradients).
+            (total * phase.every).backward(inputs=parameters)
         if all(p.grad is None for p in parameters):
             raise ValueError(f"the loss of phase {phase.name!r} does not depend on the parameters of its optimizer")
         loss = self._average(parameters, total.detach())

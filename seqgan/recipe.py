@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tyro
@@ -128,18 +129,21 @@ HARMLESS = re.compile(
 )
 
 
-def open_run(folder: Path, settings: Any, steps: int = sys.maxsize, earlier: str = "") -> None:
+def open_run(
+    folder: Path, settings: Any, steps: int = sys.maxsize, earlier: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Makes the run's folder and writes `settings` (a dataclass or a dict) to its config.json.
 
     ValueError, and nothing written, where settings are beyond RANGES, or where a training was begun there with settings
     that would make another of it. How long it takes, how often it looks, and where it runs may change (HARMLESS), but
-    its game cannot have more than `steps` behind it; and once it has begun, the lengths of earlier stages, whose names
-    match the pattern `earlier`, are what they were.
+    its game cannot have more than `steps` behind it; and once a stage has begun, the lengths of those before it are
+    what they were: `earlier` has the pattern of their names, by stage.
     """
     check_ranges(settings)
     done = max((int(path.stem.split("-")[1]) for path in folder.rglob("adversarial-*.pt")), default=0)
     if any((folder / "checkpoints").glob("*.pt")):
-        refuse_others(folder, settings, re.compile(f"(?!({earlier})$){HARMLESS.pattern}") if done else HARMLESS)
+        settled = "|".join(names for stage, names in earlier.items() if any(folder.rglob(f"{stage}-*.pt")))
+        refuse_others(folder, settings, re.compile(f"(?!({settled})$){HARMLESS.pattern}"))
     if done > steps:
         raise ValueError(f"{folder} holds a training of {done} steps, more than {steps}: choose another --run")
     write_text(folder / "config.json", to_json(settings))

@@ -82,6 +82,11 @@ def check_size(config: object, parameters: int) -> None:
         raise ValueError(f"a generator has 1 to {LARGEST:,} parameters, not {parameters:,}: {config}")
 
 
+def check_start(config: LSTMConfig | TransformerConfig) -> None:
+    if not 0 <= config.start < config.vocabulary:
+        raise ValueError(f"the start token {config.start} is none of {config.vocabulary}")
+
+
 @dataclass(frozen=True)
 class LSTMConfig:
     """The defaults are SeqGAN's generator on the synthetic oracle (Yu et al. 2017, section 5)."""
@@ -95,6 +100,7 @@ class LSTMConfig:
     spread: float = 0.1  # standard deviation of embeddings and output weights at the beginning
 
     def __post_init__(self) -> None:
+        check_start(self)
         both = self.embedding + self.hidden
         check_size(self, self.vocabulary * both + 4 * self.hidden * (both + (self.layers - 1) * 2 * self.hidden))
 
@@ -142,6 +148,7 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"the width {self.width} cannot be shared out among {self.heads} heads")
+        check_start(self)
         a_layer = (4 + 2 * self.expansion) * self.width**2
         check_size(self, (self.vocabulary + self.length) * self.width + self.layers * a_layer)
 

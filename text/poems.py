@@ -56,11 +56,14 @@ def read_corpus(folder: Path, split: str, note: Callable[[str], None] = tell) ->
     for name, form in FORMS.items():
         traditional, simplified = (_find(folder / name / f"{split}.{script}.txt") for script in ("hant", "hans"))
         meta = folder / name / f"{split}.meta.tsv"
-        with meta.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            if "title" not in (rows.fieldnames or ()):
-                raise ValueError(f"{meta} has no column title")
-            titles = [row["title"] or "" for row in rows]
+        try:
+            with meta.open(encoding="utf-8-sig", newline="") as file:
+                table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+                titles = [row.get("title") or "" for row in table]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{meta}: {error}") from error
+        if "title" not in (table.fieldnames or ()):
+            raise ValueError(f"{meta} has no column title")
         poems, copies = read_lines(traditional, note=note), read_lines(simplified, note=note)
         if not len(poems) == len(copies) == len(titles):
             raise ValueError(f"{traditional} has {len(poems)} poems, {simplified} {len(copies)}, {meta} {len(titles)}")

@@ -150,6 +150,8 @@ class Poet:
             places = [i for i, own in enumerate(titles) if len(own) == size]
             prompts = [self.script.prompt(shape, titles[i]) for i in places]
             room = getattr(self.generator.config, "length", math.inf) - len(prompts[0])  # an LSTM reads on for ever
+            if rules and room < length:
+                raise ValueError(f"a {form} on a title of {size} characters is longer than this model can write")
             for i, ids in zip(places, self.write(prompts, min(length, room), mask, sampling, random), strict=True):
                 poems[i] = self.poem(titles[i], form, ids, script)
         return [poems[i] for i in range(count)]
@@ -203,9 +205,10 @@ class Poet:
             if len(lines) != 1 or len(lines[0]) != form.width:
                 raise ValueError(f"a line of {form.name} has {form.width} characters, not {first_line!r}")
             line = lines[0]
-            if acrostic is not None and not set(known(line[0])) & set(known(acrostic[0])):
+            both = [token for token in known(line[0]) if token in found.get(0, known(line[0]))]
+            if not both:
                 raise ValueError(f"the first line begins with {line[0]}, the acrostic with {acrostic[0]}")
-            found |= {place: known(c) for place, c in enumerate(line)}
+            found |= {place: known(c) for place, c in enumerate(line)} | {0: both}
             self.check_rhyme(line[-1])
         return found
 

@@ -64,7 +64,7 @@ class Sampler:
     as the network. Here the inverse of the distribution function is looked up in two steps, a block of tokens by the
     sums of the blocks and then a token within it, so that two random numbers do. Even exp takes longer than the
     network, and is replaced by a line between powers of 2, which is up to 6 % too high; what was drawn is therefore
-    kept only with the probability of exp over the line (von Neumann's rejection), and one row in twenty draws again.
+    kept only with the probability of exp over the line (von Neumann's rejection), and one row in thirty draws again.
     Rows are taken a few at a time, since the logits of 20,000 would be 400 MB.
     """
 

@@ -17,6 +17,7 @@ from .sampling import Sampler
 from .vocabulary import END, PAD, START, UNKNOWN, Vocabulary, load_vocabulary
 from .wgan_gp import FILL, CharacterGenerator
 
+AT_ONCE = 1000  # sentences of a language model that are drawn together
 LONGEST = 200  # tokens of a sentence of a language model that does not end it
 
 
@@ -83,10 +84,11 @@ class SentenceGenerator:
         try:
             if self.vocabulary is None:
                 return [line.rstrip(FILL) for line in self.generator.write(count, random)]
-            tokens = self._draw(count, random)
+            sizes = (min(AT_ONCE, count - begun) for begun in range(0, count, AT_ONCE))
+            rows = [row for size in sizes for row in self._draw(size, random).tolist()]
         finally:
             self.generator.train(training)
-        return [self.vocabulary.decode(row) for row in tokens.tolist()]
+        return [self.vocabulary.decode(row) for row in rows]
 
     @property
     def device(self) -> torch.device:

@@ -87,15 +87,11 @@ def negative_log_likelihood(generator: Generator, tokens: Tensor, rows: int = 25
     return -sum(sums) / tokens.numel()
 
 
-class Sequences(Epochs):
-    """Sequences, tokens (number, time), in an order of its own in each epoch."""
-
-
 class RealAndFake(Dataset):
     """For the discriminator: real sequences, and beside each the place of a fake one in the `Pool`."""
 
     def __init__(self, tokens: Tensor, size: int, seed: int = 0):
-        self.real, self.size, self.seed = Sequences(tokens, seed), size, seed
+        self.real, self.size, self.seed = Epochs(tokens, seed), size, seed
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return {"real": self.real[index], "fake": shuffled(index, self.size, self.seed + 1)[1]}

@@ -9,6 +9,7 @@ at once and has nothing to teach; the Wasserstein distance still says which way 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ class WGANConfig:
     def __post_init__(self) -> None:
         if not self.vocabulary:
             raise ValueError("a vocabulary has at least one character")
+        if self.kernel < 1 or not math.isfinite(self.scale):
+            raise ValueError(f"a kernel of {self.kernel} characters, blocks times {self.scale}: out of range")
         Symbols(self.vocabulary)  # raises where these are no characters, or one of them twice
         a_block = 2 * self.kernel * self.width**2
         dense = self.latent * self.length * self.width

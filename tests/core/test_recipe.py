@@ -128,13 +128,18 @@ def test_a_folder_is_not_told_of_fewer_steps_than_it_has_behind_it(tmp_path):
 def test_a_stage_before_the_game_is_not_prolonged_once_that_has_begun(tmp_path):
     config, pattern = (
         {"schedule": {"mle_epochs": 3}, "steps": 5, "adversarial_steps": 9},
-        r"(schedule\.)?mle_epochs|steps",
+        {"discriminator": r"(schedule\.)?mle_epochs", "adversarial": r"(schedule\.)?mle_epochs|steps"},
     )
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mle-000000003.pt").touch()
     open_run(tmp_path, config, 9, pattern)
     open_run(tmp_path, config | {"schedule": {"mle_epochs": 4}}, 9, pattern)
     open_run(tmp_path, config, 9, pattern)
+    (tmp_path / "checkpoints" / "discriminator-000000001.pt").touch()
+    open_run(tmp_path, config | {"steps": 6}, 9, pattern)
+    open_run(tmp_path, config, 9, pattern)
+    with pytest.raises(ValueError, match="schedule.mle_epochs was 3, not 4"):
+        open_run(tmp_path, config | {"schedule": {"mle_epochs": 4}}, 9, pattern)
     (tmp_path / "checkpoints" / "adversarial-000000001.pt").touch()
     open_run(tmp_path, config | {"adversarial_steps": 20}, 20, pattern)
     for other in ({"schedule": {"mle_epochs": 4}}, {"steps": 6}):

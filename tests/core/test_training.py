@@ -50,6 +50,15 @@ def test_phases_share_the_batch_and_each_repeat_draws_a_fresh_one(tmp_path):
     ]
 
 
+def test_accelerate_scales_no_gradient(tmp_path, monkeypatch):
+    """Whatever a saved `accelerate config` says of accumulation."""
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    player, optimizer = scalar(learning_rate=0.5)
+    before = player.weight.item()
+    fit([Phase("p", [player], optimizer, lambda turn: {"one": player.weight.sum()})], count_from, 1, tmp_path)
+    assert player.weight.item() == pytest.approx(before - 0.5)
+
+
 def test_terms_are_summed_scaled_by_every_scheduled_and_logged_unscaled(tmp_path):
     player, optimizer = scalar(learning_rate=0.5)
 

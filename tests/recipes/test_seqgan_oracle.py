@@ -215,6 +215,7 @@ def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
         ({"oracle": Path("none.npz")}, "none.npz"),
         ({"start": Path("nowhere")}, "nowhere"),
         ({"start": Path("nowhere"), "system": "scheduled-sampling"}, "--system scheduled-sampling .* --start"),
+        ({"start": Path("nowhere"), "system": "mle"}, "--system mle .* --start"),
     ],
 )
 def test_what_is_wrong_is_told(recipe, tmp_path, changes, told):
@@ -260,6 +261,12 @@ def test_runs_of_one_table_are_of_one_experiment(recipe, tmp_path):
         (tmp_path / name / "config.json").write_text(json.dumps(config | {"sequences": sequences}))
     with pytest.raises(ValueError, match="one sequences, not 128 and 160"):
         recipe.main(recipe.Settings(table=(tmp_path / "one", tmp_path / "other"), run=tmp_path / "table"))
+    (tmp_path / "longer").mkdir()
+    schedule = asdict(recipe.PRESETS["reduced"]) | {"mle_epochs": 99}
+    longer = config | {"sequences": 128, "schedule": schedule}
+    (tmp_path / "longer" / "config.json").write_text(json.dumps(longer))
+    with pytest.raises(ValueError, match="one run of mle a seed, not from 2"):
+        recipe.main(recipe.Settings(table=(tmp_path / "one", tmp_path / "longer"), run=tmp_path / "table"))
     twice = [Run(tmp_path / "one"), Run(tmp_path / "one")]
     with pytest.raises(ValueError, match=r"one run twice: .* have the seeds \[0, 0\]"):
         grouped(twice)

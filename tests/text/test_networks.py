@@ -196,6 +196,13 @@ def test_sizes_that_no_generator_has_are_refused(config, sizes):
         config(**sizes)
 
 
+@pytest.mark.parametrize("config", [LSTMConfig, TransformerConfig])
+@pytest.mark.parametrize("start", [-1, 5000])
+def test_a_start_token_that_is_none_is_refused(config, start):
+    with pytest.raises(ValueError, match=f"start token {start}"):
+        config(start=start)
+
+
 def test_weights_begin_as_gpt_2_s():
     """N(0, 0.02), and smaller by the root of all that is added to the stream where it is added."""
     torch.manual_seed(0)

@@ -8,10 +8,11 @@ from torch.nn.functional import softplus
 
 from seqgan.text.discriminators import ReadingDiscriminator, StepwiseConfig, StepwiseDiscriminator
 from seqgan.text.meter import FORMS
-from seqgan.text.networks import TransformerConfig, TransformerGenerator
+from seqgan.text.networks import LSTMConfig, LSTMGenerator, TransformerConfig, TransformerGenerator
 from seqgan.text.poem_game import against_readers, compose, likelihood, over_all_choices, perplexity
 from seqgan.text.poems import STROKE, PoemsAlike, Script
 from seqgan.text.relations import RelationDiscriminator
+from seqgan.text.sampling import Sampling
 from seqgan.text.vocabulary import START, to_batch
 from seqgan.training import Turn, fit
 
@@ -39,13 +40,22 @@ def test_poems_alike_are_of_one_form_and_title_length():
 
 
 def test_what_is_composed_is_the_network_s_own():
-    generator, prompt = network(), torch.tensor([SCRIPT.prompt("wujue", "春")] * 2000)
-    written = compose(generator, prompt, 2, torch.Generator().manual_seed(0))
-    assert written.shape == (2000, 2)
-    start = torch.cat([generator.start(1), prompt[:1]], 1)
-    expected = generator.logits(generator(start)[0][0, -1]).softmax(0)
-    shares = torch.bincount(written[:, 0], minlength=len(expected)) / 2000
-    assert (shares - expected).abs().max() < 4 * (expected.max() / 2000) ** 0.5
+    torch.manual_seed(0)
+    generator = LSTMGenerator(LSTMConfig(len(SCRIPT.vocabulary), 16, 16, start=START, spread=2.0))
+
+    def distance(form, temperature=1.0):
+        """How far the shares of what is written first are from the probabilities after a wujue's prompt."""
+        prompt = torch.tensor([SCRIPT.prompt(form, "春")] * 2000)
+        written = compose(generator, prompt, 2, torch.Generator().manual_seed(0), Sampling(temperature))
+        assert written.shape == (2000, 2)
+        shares = torch.bincount(written[:, 0], minlength=len(expected)) / 2000
+        return (shares - expected).abs().max().item()
+
+    start = torch.cat([generator.start(1), torch.tensor([SCRIPT.prompt("wujue", "春")])], 1)
+    expected = generator.logits(generator(start)[0][0, -1]).softmax(0).detach()
+    bound = 4 * (expected.max().item() / 2000) ** 0.5
+    assert distance("wujue") < bound
+    assert distance("qijue") > bound and distance("wujue", 10) > bound
 
 
 def game(anchor, reading=False):

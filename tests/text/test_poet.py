@@ -47,6 +47,15 @@ def biased(logits):
     return Poet(generator, SCRIPT)
 
 
+def test_a_network_too_short_for_the_form_is_told():
+    config = TransformerConfig(len(SCRIPT.vocabulary), 16, 2, 1, length=30, start=START)
+    short = Poet(TransformerGenerator(config).eval(), SCRIPT)
+    assert short("春望", "wujue", seed=1)
+    with pytest.raises(ValueError, match="a qilv on a title of 2 characters is longer than"):
+        short("春望", "qilv", seed=1)
+    short("春望", "qilv", seed=1, rules=())
+
+
 def test_special_tokens_are_never_written():
     (poem,) = biased(dict.fromkeys((PAD, START, UNKNOWN), 50.0))("春望", seed=1, rules=())
     assert REPLACEMENT not in "".join(poem.lines) and "".join(poem.lines)
@@ -76,6 +85,10 @@ def test_acrostic_and_first_line():
         assert all(poem.lines[0] == "白日依山尽" and score(poem.lines, FORMS["wujue"]).regulated for poem in poems)
     poem = poet()("春望", "wujue", 1, 2, first_line="白日依山尽", script="traditional")[0]
     assert poem.lines[0] == "白日依山盡"
+    # 发 may stand for 發 and 髮, of which the acrostic wants one.
+    both = {"acrostic": "髮山河月", "first_line": "发白日山中"}
+    poem = Poet.from_pretrained()(form="wujue", seed=1, script="traditional", **both)[0]
+    assert "".join(line[0] for line in poem.lines) == "髮山河月"
     # 床前明月光 fits no template in all its places, so the poem goes on with the nearest, and rhymes with 光.
     for poem in poet()("春望", "wujue", 5, 2, first_line="山前明月光"):
         assert score(poem.lines, FORMS["wujue"]).level_rhyme and poem.rhyme == "下平七陽"

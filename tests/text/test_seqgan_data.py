@@ -12,7 +12,6 @@ from seqgan.text.sampling import sample
 from seqgan.text.seqgan import (
     Pool,
     RealAndFake,
-    Sequences,
     mle,
     negative_log_likelihood,
     oracle,
@@ -103,14 +102,6 @@ def test_the_biases_of_an_oracle_are_drawn_once():
 
 
 # Data
-
-
-def test_every_epoch_has_each_sequence_once_in_another_order():
-    tokens = torch.arange(7)[:, None].expand(-1, 3)
-    data = Sequences(tokens, seed=1)
-    epochs = [torch.stack([data[i] for i in range(start, start + 7)])[:, 0].tolist() for start in (0, 7)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(7)) and epochs[0] != epochs[1]
-    assert torch.equal(data[3], Sequences(tokens, seed=1)[3])
 
 
 def test_real_sequences_stand_beside_places_of_the_pool():

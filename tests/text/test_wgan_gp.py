@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from seqgan.game import Game
 from seqgan.objectives import NonSaturating, Wasserstein
 from seqgan.penalties import gradient_penalty
-from seqgan.text.seqgan import Sequences
 from seqgan.text.wgan_gp import (
     CharacterGenerator,
     Critic,
@@ -32,7 +31,7 @@ def game(config, seed=0, **options):
     torch.manual_seed(seed)
     players = CharacterGenerator(config), Critic(config)
     optimizers = [torch.optim.Adam(player.parameters(), 2e-3, betas=(0.5, 0.9)) for player in players]
-    data = Stream(Sequences(encode(LINES * 4, config), seed), 16)
+    data = Stream(encode(LINES * 4, config), 16, seed=seed)
     return players[0], Game(phases(*players, *optimizers, **options), data, {}, None, seed, "no")
 
 
