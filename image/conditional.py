@@ -148,10 +148,10 @@ def phases(
 
     mismatched: real pictures with conditions of other ones count as fakes as well, as much as the generated ones do
     (GAN-CLS, Reed et al. 2016, algorithm 1). auxiliary: weight of the likelihood of labels, of real and generated
-    pictures for the discriminator, of generated ones for the generator. variety: weight of `variation` up to `bound`,
-    which the generator maximises on a quarter of the batch: where the data has but one or two pictures of a condition,
-    the game alone does not keep it from ignoring z (Yang et al. 2019, equation 2). augmented: the discriminator sees
-    all pictures as `seqgan.image.augmentation` changes them.
+    pictures for the discriminator, of generated ones for the generator (AC-GAN, Odena et al. 2017). variety: weight of
+    `variation` up to `bound`, which the generator maximises on a quarter of the batch: where the data has but one or
+    two pictures of a condition, the game alone does not keep it from ignoring z (Yang et al. 2019, equation 2).
+    augmented: the discriminator sees all pictures as `seqgan.image.augmentation` changes them.
     """
     objective, judge = NonSaturating(), discriminator.config.judge
     mismatched = mismatched and judge != "auxiliary"
@@ -196,7 +196,7 @@ def phases(
                 turn.log("mismatched", other.mean())
                 terms = {"game": 0.5 * terms["game"], "condition": 0.5 * objective.discriminator(real, other)}
         if unlikely:
-            terms["label"] = auxiliary * 0.5 * (unlikely[0] + unlikely_fakes[0])
+            terms["label"] = auxiliary * (unlikely[0] + unlikely_fakes[0])
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:
@@ -240,7 +240,8 @@ class Conditional(Drawer):
         cls: type[Own], name_or_path: str | Path | None = None, device: str | torch.device = "cpu"
     ) -> Own:
         """The bundled model, a .safetensors file, or a folder that `save_pretrained` wrote."""
-        return cls(Generator.load(find_weights(name_or_path or cls.NAME, "seqgan.image")), device)
+        name = cls.NAME if name_or_path is None else name_or_path
+        return cls(Generator.load(find_weights(name, "seqgan.image")), device)
 
 
 class TextToImage(Conditional):

@@ -181,8 +181,8 @@ def _decode(content: bytes, size: int, channels: int) -> Tensor:
         raise ValueError("it is no picture") from None
     with opened as picture:
         picture = ImageOps.exif_transpose(picture)  # as it was held when it was taken
-        if picture.mode == "F":
-            raise ValueError("grey levels in floating point, of unknown range")
+        if picture.mode == "F" or (picture.mode == "I" and opened.format != "PNG"):  # an older Pillow's of 16 bits
+            raise ValueError("grey levels of 32 bits, of unknown range")
         if picture.mode.startswith("I"):  # of 16 bits, which `convert` would clip
             picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
         picture = picture.convert("RGBA")

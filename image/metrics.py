@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqgan.checkpoint import SavedModel
-from seqgan.coverage import frechet_distance, kernel_distance, precision_recall
+from seqgan.coverage import frechet_distance, kernel_distance, label_modes, precision_recall
 from seqgan.training import Phase, Stream, Turn, fit
 
 from .data import Images, to_range
@@ -75,13 +75,22 @@ def classification(classifier: Classifier, optimizer: torch.optim.Optimizer) -> 
     return Phase("classifier", [classifier], optimizer, loss)
 
 
-def train_classifier(images: Images, run: str | Path, steps: int = 500, batch: int = 64, seed: int = 0) -> Classifier:
-    """A classifier of the images' labels, in evaluation mode. `run` is gone on with, or loaded if it is finished."""
+def check_labels(images: Images) -> ClassifierConfig:
+    """Of the classifier of their labels; ValueError where there can be none, or too few pictures to compare with."""
     if images.labels is None:
         raise ValueError("a classifier learns from labels, and these images have none")
+    kinds = len(images.labels.unique())
+    if len(images) < 4 or kinds < 2:
+        raise ValueError(f"4 pictures or more of 2 labels or more are judged by, not {len(images)} of {kinds}")
     _, channels, size, _ = images.pixels.shape
+    return ClassifierConfig(size, channels, int(images.labels.max()) + 1)
+
+
+def train_classifier(images: Images, run: str | Path, steps: int = 500, batch: int = 64, seed: int = 0) -> Classifier:
+    """A classifier of the images' labels, in evaluation mode. `run` is gone on with, or loaded if it is finished."""
+    config = check_labels(images)
     torch.manual_seed(seed)
-    classifier = Classifier(ClassifierConfig(size, channels, int(images.labels.max()) + 1))
+    classifier = Classifier(config)
     phase = classification(classifier, torch.optim.Adam(classifier.parameters(), 1e-3))
     fit([phase], Stream(images, batch, seed=seed), steps, run, stage="classifier", seed=seed)
     return classifier.eval().requires_grad_(False)
@@ -94,10 +103,12 @@ def in_parts(network: Features, pixels: Tensor, rows: int = 256) -> Tensor:
 
 
 def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
-    """Distances and coverage of generated pictures against as many real ones, both (number, channel, height, width),
-    uint8. Lower distances are better, and for the rest 1 is best: see `seqgan.coverage`. Density and coverage are by 3
-    neighbours, as precision and recall are; Naeem et al. 2020 take 5, which gives other numbers."""
-    left, right = in_parts(features, real), in_parts(features, fake)
+    """Distances and coverage of generated pictures against real ones, both (number, channel, height, width), uint8. Of
+    where there are more, the first count, as many as of the others. Lower distances are better, and for the rest 1 is
+    best: see `seqgan.coverage`. Density and coverage are by 3 neighbours, as precision and recall are; Naeem et al.
+    2020 take 5, which gives other numbers."""
+    number = min(len(real), len(fake))
+    left, right = in_parts(features, real[:number]), in_parts(features, fake[:number])
     found = precision_recall(left, right)
     return {
         "frechet": frechet_distance(left, right),
@@ -107,6 +118,14 @@ def compare(features: Features, real: Tensor, fake: Tensor) -> dict[str, float]:
         "density": found.density,
         "coverage": found.coverage,
     }
+
+
+def score(classifier: Classifier, images: Images, real: Tensor, fake: Tensor) -> dict[str, float]:
+    """How many of the images' labels the classifier sees in generated pictures and how unevenly (KL, nats), and what
+    `compare` says of them and real ones."""
+    labels = in_parts(classifier, fake).argmax(1).cpu()
+    found = label_modes(labels, classifier.config.classes, images.labels)
+    return {"modes": found.captured, "kl": found.kl} | compare(classifier.features, real, fake)
 
 
 def psnr(target: Tensor, picture: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ from seqgan.image.data import (
     write_png,
 )
 from seqgan.image.gan import draw
-from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
+from seqgan.image.metrics import Classifier, check_labels, compare, in_parts, train_classifier
 from seqgan.recipe import check_counts, check_ranges, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import EMA, Stream, fit
 
@@ -211,8 +211,9 @@ def labelled(settings: Settings, plan: ConditionalConfig) -> Material:
     images = open_images(settings.data, plan.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels; pictures with captions take --captions")
-    classes = int(images.labels.max()) + 1
-    asked = torch.arange(classes).repeat(100)
+    check_labels(images)
+    classes, present = int(images.labels.max()) + 1, images.labels.unique()
+    asked = present.repeat(100)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(settings.seed))[: len(asked)]
 
     def train_judges() -> tuple[Judge, Judge]:
@@ -227,7 +228,7 @@ def labelled(settings: Settings, plan: ConditionalConfig) -> Material:
         return judge, judge
 
     config = replace(plan, channels=images.pixels.shape[1], classes=classes)
-    return Material(config, images, torch.arange(classes).repeat_interleave(10), train_judges)
+    return Material(config, images, present.repeat_interleave(10), train_judges)
 
 
 def captioned(settings: Settings, plan: ConditionalConfig) -> Material:

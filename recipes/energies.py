@@ -8,8 +8,8 @@ DIR holds pictures (or is a zip archive of them), or MNIST's idx files. Interrup
 The run's folder then holds the networks (the sampler's pictures are in `pool.safetensors`), grids of samples over time,
 `curves.png` and `scores.json`: the energies of real pictures, of the generated ones and of noise, and where the data
 have labels, by a classifier of these labels, how many of them are among the generated pictures and how unevenly (KL,
-nats), and distances and coverage by its features. An energy is an autoencoder's mean error, of the sampler minus the
-score.
+nats), and distances and coverage by its features. An energy is an autoencoder's mean absolute error (of EBGAN too,
+whose paper has the square), of the sampler minus the score.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from seqgan.checkpoint import write_json
-from seqgan.coverage import label_modes
 from seqgan.figures import GAME, draw_run
 from seqgan.image.data import grid, open_images, to_bytes, write_png
 from seqgan.image.energy import (
@@ -36,7 +35,7 @@ from seqgan.image.energy import (
     without_generator,
 )
 from seqgan.image.gan import GAN
-from seqgan.image.metrics import compare, in_parts, train_classifier
+from seqgan.image.metrics import check_labels, in_parts, score, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.objectives import BoundaryEquilibrium
 from seqgan.recipe import check_counts, every_and_last, is_main_rank, open_run, prepare_torch, run, with_preset
@@ -127,6 +126,8 @@ def main(settings: Settings) -> None:
     channels, size = images.pixels.shape[1:3]
     torch.manual_seed(settings.seed)
     system = build(chosen, channels, size)
+    if images.labels is not None:
+        check_labels(images)
     open_run(folder, settings, chosen.steps)
     classifier = None
     if images.labels is not None:
@@ -145,10 +146,7 @@ def main(settings: Settings) -> None:
         for name, pixels in kinds.items():
             scores[f"energy of {name}"] = in_parts(system.energy, pixels).mean().item()
         if classifier is not None:
-            scores.update(compare(classifier.to(device).features, kinds["real"], kinds["fake"]))
-            labels = in_parts(classifier, kinds["fake"]).argmax(1).cpu()
-            found = label_modes(labels, classifier.config.classes, images.labels)
-            scores.update(modes=found.captured, kl=found.kl)
+            scores.update(score(classifier.to(device), images, kinds["real"], kinds["fake"]))
         return {f"validation/{name}": value for name, value in scores.items()}
 
     fit(

@@ -64,7 +64,7 @@ def main(settings: Settings) -> None:
     if not len(held) or not len(trained):
         raise ValueError(f"{settings.captions}: the splits test and train have captions with categories, both")
     shapes = {"size": config.size, "channels": config.channels}
-    of_judges = {name: str(getattr(settings, name)) for name in ("captions", "classifier_steps", "seed")} | shapes
+    of_judges = {name: getattr(settings, name) for name in ("captions", "classifier_steps", "seed")} | shapes
     without = known.select([i for i, own in enumerate(known.captions) if own.split != "test"])
     judges = {}
     for name, part in (("all", known), ("without", without)):

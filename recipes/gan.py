@@ -20,11 +20,10 @@ from typing import Literal
 import torch
 
 from seqgan.checkpoint import write_json
-from seqgan.coverage import label_modes
 from seqgan.figures import GAME, draw_curves, new_figure, save_figure
 from seqgan.image.data import Images, grid, open_images, write_png
 from seqgan.image.gan import GAN, METHODS, Method, phases, without_spectral_norm
-from seqgan.image.metrics import Classifier, compare, in_parts, train_classifier
+from seqgan.image.metrics import Classifier, check_labels, score, train_classifier
 from seqgan.image.networks import Activation, Discriminator, Generator, NetworkConfig, Norm
 from seqgan.objectives import NonSaturating
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
@@ -131,6 +130,8 @@ def train(settings: Settings) -> None:
         noise=lambda step: settings.noise * (1 - step / chosen.steps),
         wrong=settings.wrong,
     )
+    if images.labels is not None:
+        check_labels(images)
     open_run(folder, settings, chosen.steps)
     classifier = None
     if images.labels is not None:
@@ -139,7 +140,6 @@ def train(settings: Settings) -> None:
     def look(step: int) -> dict[str, float]:
         generator.save(folder / "generator.safetensors")
         without_spectral_norm(discriminator).save(folder / "discriminator.safetensors")
-        (folder / "samples").mkdir(exist_ok=True)
         model = GAN(generator, next(generator.parameters()).device)
         write_png(folder / "samples" / f"step{step:06}.png", grid(model(64, seed=0)), scale=max(1, 64 // config.size))
         if classifier is None:
@@ -167,6 +167,10 @@ def train(settings: Settings) -> None:
 
 def networks(settings: Settings, channels: int) -> NetworkConfig:
     """Of settings that have their preset's values."""
+    method = METHODS[settings.method]
+    own = method.discriminator_norm
+    if (settings.norm == "batch" and own != "batch") or (settings.norm == "layer" and own == "none"):
+        raise ValueError(f"--norm {settings.norm} does not go with {settings.method}, whose discriminator has {own}")
     return NetworkConfig(
         settings.size,
         channels,
@@ -174,7 +178,7 @@ def networks(settings: Settings, channels: int) -> NetworkConfig:
         settings.width,
         settings.generator,
         settings.norm or "batch",
-        settings.norm or METHODS[settings.method].discriminator_norm,
+        settings.norm or own,
         settings.activation,
         settings.layers,
     )
@@ -196,11 +200,7 @@ def judge(model: GAN, classifier: Classifier, images: Images, seed: int, number:
     number = min(number, len(images))
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:number]
     device = next(classifier.parameters()).device
-    pictures = model(number, seed=seed).to(device)
-    labels = in_parts(classifier, pictures).argmax(1)
-    found = label_modes(labels.cpu(), classifier.config.classes, images.labels)
-    scores = compare(classifier.features, images.pixels[chosen].to(device), pictures)
-    return {"modes": found.captured, "kl": found.kl} | scores
+    return score(classifier, images, images.pixels[chosen].to(device), model(number, seed=seed).to(device))
 
 
 def draw(path: Path, runs: dict[str, Path]) -> None:

@@ -22,7 +22,7 @@ from seqgan.checkpoint import write_json
 from seqgan.figures import GAME, draw_run
 from seqgan.image.data import grid, open_images, to_bytes, write_png
 from seqgan.image.infogan import CodeConfig, Generator, Recogniser, agreement, draw, phases, plain, sweep
-from seqgan.image.metrics import Classifier, in_parts, train_classifier
+from seqgan.image.metrics import Classifier, check_labels, in_parts, train_classifier
 from seqgan.image.networks import Discriminator
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.training import Stream, fit
@@ -107,6 +107,7 @@ def main(settings: Settings) -> None:
     weight = settings.information
     if chosen.batch == 1:
         raise ValueError("--batch is 2 or more: the recogniser normalises over it")
+    check_labels(images)
     open_run(folder, settings, chosen.steps)
     classifier = train_classifier(images, folder, settings.classifier_steps, seed=settings.seed)
 
@@ -149,7 +150,9 @@ def show(generator: Generator, code: CodeConfig, folder: Path, step: int) -> Non
     z = torch.cat([plain(code, random) for _ in range(COLUMNS)])
     with torch.no_grad():
         kinds = generator(z).unflatten(0, (COLUMNS, code.categories)).transpose(0, 1).flatten(0, 1)
-    sheets = {"categories": kinds, "noise": sweep(generator, z[: code.categories], 0, COLUMNS)}
+    sheets = {"categories": kinds}
+    if code.noise:
+        sheets["noise"] = sweep(generator, z[: code.categories], 0, COLUMNS)
     for i in range(code.continuous):
         place = code.noise + code.categories + i
         sheets[f"code{i + 1}"] = sweep(generator, z[: code.categories], place, COLUMNS)

@@ -15,7 +15,6 @@ same command goes on. The run's folder then holds `generator.safetensors`, pictu
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -32,7 +31,16 @@ from seqgan.coverage import Modes, mixture_modes
 from seqgan.figures import GAME, draw_run, new_figure, save_figure
 from seqgan.image.gan import METHODS
 from seqgan.objectives import RELATIVISTIC, LossSensitive
-from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine, with_preset
+from seqgan.recipe import (
+    check_counts,
+    every_and_last,
+    open_run,
+    prepare_torch,
+    read_run,
+    run,
+    warm_up_and_cosine,
+    with_preset,
+)
 from seqgan.training import Phase, Turn, fit
 
 DEVIATION = {"ring": 0.01, "grid": 0.05}
@@ -178,7 +186,7 @@ class Points:
     def __call__(self, position: int) -> Iterator[Tensor]:
         settings, shape = self.settings, (self.settings.seeds, self.settings.batch * self.settings.pack)
         for number in count(position):
-            random = torch.Generator().manual_seed(settings.seed * 2**40 + number)
+            random = torch.Generator().manual_seed((settings.seed * 2**40 + number) % 2**64)
             mode = torch.randint(len(self.centers), shape, generator=random)
             noise = torch.randn(*shape, 2, generator=random)
             yield self.centers[mode] + DEVIATION[settings.mixture] * noise
@@ -198,6 +206,8 @@ def main(settings: Settings) -> None:
         raise ValueError(f"{settings.objective} needs a penalty, a limit on the weights or distances, not played here")
     settings = with_preset(settings, PRESETS[settings.preset])
     check_counts(settings, "pack", "seeds", "batch", "steps", "hidden", "maxout")
+    if settings.batch * settings.pack == 1:
+        raise ValueError("--batch is 2 or more, or --pack is: the generator normalises over them")
     train(settings)
 
 
@@ -285,7 +295,7 @@ def judge(generator: Generator, settings: Settings, picture: Path) -> list[Modes
 def table(folders: tuple[Path, ...] | list[Path]) -> str:
     rows = ["| run | mixture | objective | pack | steps | modes | good | reverse KL |", "|---" * 8 + "|"]
     for folder in folders:
-        config, scores = (json.loads((folder / name).read_text()) for name in ("config.json", "scores.json"))
+        config, scores = read_run(folder, "mixture")
         columns = [[row[name] for row in scores] for name in COLUMNS]
         cells = [f"{fmean(column):.2f} ± {stdev(column) if len(column) > 1 else 0:.2f}" for column in columns]
         known = [config[name] for name in ("mixture", "objective", "pack", "steps")]

@@ -33,9 +33,9 @@ from seqgan.figures import GAME, draw_run
 from seqgan.image.data import Images, Stacked, grid, open_images, write_png
 from seqgan.image.ensemble import Ensemble, missing, stacked_labels
 from seqgan.image.gan import GAN, METHODS, phases
-from seqgan.image.metrics import Classifier, in_parts, train_classifier
+from seqgan.image.metrics import Classifier, check_labels, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
-from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
+from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, read_run, run, with_preset
 from seqgan.training import Stream, fit
 
 
@@ -114,7 +114,7 @@ def train(settings: Settings) -> None:
     images = open_images(settings.data, chosen.size, channels=1)
     if images.labels is None:
         raise ValueError(f"{settings.data} has no labels, by which modes are counted")
-    _ = networks(chosen)  # raises where these cannot be
+    _ = networks(chosen), check_labels(images)  # they raise where these cannot be
     open_run(folder, settings, chosen.steps)
     held = torch.arange(len(images)) % 5 == 0  # of the classifier only: the generators learn from all
     taught, shown = (images.select(mask.nonzero()[:, 0].tolist()) for mask in (~held, held))
@@ -183,10 +183,7 @@ def labels_of(pixels: Tensor, classifier: Classifier) -> Tensor:
 def tabulate(folders: Sequence[Path]) -> str:
     """A row for all runs that differ in their seed only."""
     rows = ["| system | D narrower | data | steps | seeds | modes | KL | modes of real pictures |", "|---" * 8 + "|"]
-    loaded = [
-        [json.loads((folder / name).read_text(encoding="utf-8")) for name in ("config.json", "scores.json")]
-        for folder in folders
-    ]
+    loaded = [read_run(folder, "weaker") for folder in folders]
 
     def kind(pair: Sequence[dict]) -> str:
         return json.dumps({name: value for name, value in pair[0].items() if name not in ("seed", "run")})

@@ -162,6 +162,17 @@ def refuse_others(folder: Path, settings: Any, harmless: re.Pattern = HARMLESS) 
         raise ValueError(f"{folder} holds a training with other settings ({told}): choose another --run")
 
 
+def read_run(folder: Path, setting: str) -> tuple[Any, Any]:
+    """What a finished run's config.json and scores.json hold; ValueError for one of another recipe, which has not this
+    setting."""
+    config, scores = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("config.json", "scores.json")
+    )
+    if setting not in config:
+        raise ValueError(f"{folder} holds a run of another recipe: it has no setting {setting}")
+    return config, scores
+
+
 def _leaves(settings: dict[str, Any], whole: Container[str], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in settings.items():
         if isinstance(value, dict) and before + name not in whole:

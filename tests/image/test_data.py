@@ -61,12 +61,14 @@ def test_what_cameras_and_scanners_write(tmp_path):
     exif[0x0112] = 6  # to be turned clockwise: the upper half is then on the right
     lying.save(tmp_path / "lying.png", exif=exif)
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(np.full((8, 8), 200, np.int32)).save(tmp_path / "long.tiff")
     notes = []
     found = read_images(tmp_path, 8, channels=1, note=notes.append)
     deep, turned = found.pixels[:, 0]
     assert (deep - torch.from_numpy(ramp / 257)).abs().max() <= 0.5
     assert (turned[:, 4:] == 255).all() and (turned[:, :4] == 0).all()
-    assert any("float.tiff: grey levels in floating point" in note for note in notes)
+    for name in ("float.tiff", "long.tiff"):
+        assert any(f"{name}: grey levels of 32 bits" in note for note in notes)
 
 
 def test_it_is_the_middle_that_is_kept(tmp_path):

@@ -78,8 +78,8 @@ def test_real_pictures_have_less_energy_and_fakes_come_near(method, tmp_path):
         assert lines[0]["discriminator/k"] > 0, "at first fakes are easy, and k rises"
 
 
-def test_the_energy_game_is_the_paper_s():
-    """Its margin is 0.2, and codes of fakes are pulled away with a weight of 0.1."""
+def test_the_energy_game():
+    """Its margin is 0.2 by default, and codes of fakes are pulled away with the paper's weight of 0.1."""
     torch.manual_seed(0)
     generator, model, now = Decoder(CONFIG), Autoencoder(CONFIG), turn(BLACK)
     game = energy_based(generator, model, idle())

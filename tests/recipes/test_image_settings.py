@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from seqgan.figures import save_figure
-from seqgan.image.data import write_png
+from seqgan.image.data import Images, write_png
 
 from ..image.test_gan import halves
 
@@ -23,6 +24,9 @@ WRONG = [
     ("gan", {"method": "lsgan", "smoothing": 0.1}, "--smoothing is of gan, dragan, gan-r1, not of lsgan"),
     ("gan", {"smoothing": 1.0}, "smoothed by 0 or more and less than 1"),
     ("gan", {"seed": -1}, "--seed is 0 or more, not -1"),
+    ("gan", {"method": "wgan-gp", "norm": "batch"}, "--norm batch does not go with wgan-gp"),
+    ("gan", {"method": "sn-gan", "norm": "layer"}, "--norm layer does not go with sn-gan"),
+    ("mixtures", {"batch": 1}, "--batch is 2 or more, or --pack is"),
     ("gan", {"noise": -1.0}, "--noise is 0 or more"),
     ("energies", {"system": "sampler", "climb": 0}, "--climb is 1 or more"),
     ("infogan", {"batch": 1}, "--batch is 2 or more"),
@@ -65,6 +69,32 @@ def test_what_cannot_be_writes_nothing(name, options, message, recipe, tmp_path)
     with pytest.raises(ValueError, match=message):
         module.main(module.Settings(run=tmp_path / "run", preset="reduced", threads=1, **data, **options))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["gan", "energies", "infogan", "conditional", "stacked_digits"])
+def test_data_that_nothing_can_be_judged_by(name, recipe, tmp_path, monkeypatch):
+    module = recipe(name)
+    images = Images(torch.zeros(9, 1, 8, 8, dtype=torch.uint8), torch.zeros(9, dtype=torch.int64))
+    monkeypatch.setattr(module, "open_images", lambda *_, **__: images)
+    with pytest.raises(ValueError, match="are judged by, not 9 of 1"):
+        module.main(module.Settings("digits", tmp_path / "run", preset="reduced", size=8, threads=1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_grid_of_no_data_writes_nothing(recipe, tmp_path):
+    module = recipe("robustness")
+    with pytest.raises(ValueError, match="nowhere"):
+        module.main(module.Settings("nowhere", tmp_path / "run", preset="reduced", threads=1))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["mixtures", "stacked_digits"])
+def test_a_table_of_other_runs(name, recipe, tmp_path):
+    module = recipe(name)
+    for file in ("config.json", "scores.json"):
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        module.main(module.Settings(table=(tmp_path,), run=tmp_path / "run"))
 
 
 def test_a_balance_of_0_is_not_the_preset_s(recipe):
