@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soundfile
@@ -49,15 +49,15 @@ class FileReader:
 
     def __init__(self, path: str | Path):
         self.path = path
-        self.stream = open(path, "rb")  # whose errors say more than libsndfile's
-        if not self.stream.read(1):
-            self.stream.close()
-            raise ValueError(f"{path} is empty: no audio in it")
+        self.stream: BinaryIO | None = None  # of a container in PARTED: it tells what is left in the end
+        with open(path, "rb") as file:  # whose errors say more than libsndfile's
+            if not file.read(1):
+                raise ValueError(f"{path} is empty: no audio in it")
         try:
             with decoder_silenced():
                 self.file = soundfile.SoundFile(native(path))
-                if self.file.format in PARTED:  # by a stream that tells what is left in the end
-                    self.stream.seek(0)
+                if self.file.format in PARTED:
+                    self.stream = open(path, "rb")
                     self.file = soundfile.SoundFile(self.stream)
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: of a name such as a.raw
             reason = error.error_string.rstrip(".") if isinstance(error, soundfile.LibsndfileError) else "no header"
@@ -82,8 +82,7 @@ class FileReader:
             if not len(chunk):
                 break
             yield chunk.T
-        container = self.format.container
-        if container in PARTED and goes_on(self.stream.read(2**16), container):
+        if self.stream is not None and goes_on(self.stream.read(2**16), self.format.container):
             raise ValueError(
                 f"{self.path} has more than the {self.file.frames / self.format.sample_rate:.1f} s that its beginning "
                 "speaks of, which cannot be read: ffmpeg makes a wav of all of it"
@@ -91,7 +90,8 @@ class FileReader:
 
     def close(self) -> None:
         self.file.close()
-        self.stream.close()
+        if self.stream is not None:
+            self.stream.close()
 
 
 class FileWriter:
