@@ -5,10 +5,12 @@
     python recipes/conditional.py --data PICTURES --captions FILE --judge concatenation --run runs/captions
 
 DIR holds MNIST's idx files, or is "digits". PICTURES is a folder or zip archive, FILE a table with the columns file,
-caption and, if there are any, split (train, valid, test) and category; or a tag file as of anime heads, each of whose
-tags is a word. A picture may have several captions: training takes them in turn, and it is judged by the first. Where
-none is of the split test, up to a hundred pictures of the split train are held out, but not others that have the same
-caption. Interrupted anywhere, the same command goes on. The run's folder then holds `generator.safetensors`,
+caption and, if there are any, split (train, valid, test) and category; or a tag file with lines
+`NUMBER,tag:count<tab>tag:count...` for NUMBER.jpg, each of whose tags is a word. A picture may have several captions:
+training takes them in turn, and it is judged by the first. Where none is of the split test, up to a hundred pictures
+of the split train are held out, but not others that have the same caption.
+
+Interrupted anywhere, the same command goes on. The run's folder then holds `generator.safetensors`,
 `samples/`, `curves.png` and `scores.json`: the share of pictures in which a classifier sees the label that was asked
 for, and distances and coverage by its features; with captions `captions.png`, drawn from those of held-out pictures,
 and where there are categories, the recall of the right one for the captions of the split test, averaged over the

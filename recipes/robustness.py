@@ -1,7 +1,7 @@
 """Which method survives badly built networks? The grid of the improved-WGAN paper (Gulrajani et al. 2017, figure 2):
 methods against ways to build both networks, every cell a run of recipes/gan.py.
 
-    python recipes/robustness.py --data DIR                         # the paper's size, 64 x 64 pictures, 101 layers
+    python recipes/robustness.py --data DIR                         # the paper's size, 64 x 64 pictures, 102 layers
     python recipes/robustness.py --data DIR --preset reduced        # 32 x 32, width 32, 34 layers, two seeds
     python recipes/robustness.py --data DIR --preset reduced --methods wgan-gp --networks tanh deep    # some of it
 

@@ -9,14 +9,15 @@ it held out; of the shipped models, those above. Kinds:
 
     rooms      one of the measured rooms, whatever is below a folder `measured`, and a noise
     babble     three other talkers at once, of those that train where fewer than four are held out
-    music      under speech
+    music      a noise of a folder `music`
     telephone  300 to 3400 Hz, eight bits, and a noise before that
-    high       talkers with a median pitch above 250 Hz, who are mostly children, and a noise
-    german, gaelic   corpora of these languages, and a noise
-    transcribed      whole sentences of CMU ARCTIC, whose text lies beside them, and a noise (see word_errors.py)
+    high       talkers of `speechocean762` with a median pitch above 250 Hz, who are mostly children, and a noise
+    german, gaelic   `kerstin_de` and `emodb`, `gcompris_gd`, and a noise
+    transcribed      whole sentences of `cmu_arctic`, their text beside them as .txt, and a noise (see word_errors.py)
 
-Talkers of the last four are not held out, only the noises are. --out gets clean/, noisy/ and manifest.tsv with the
-columns utt, kind, corpus, noise, snr_db, text. What DIR does not have is left out, and named.
+Names in backquotes are of folders, those of the last four kinds below --sources.speech; talkers of these are not held
+out, only the noises are. --out gets clean/, noisy/ and manifest.tsv with the columns utt, kind, corpus, noise, snr_db,
+text. What DIR does not have is left out, and named.
 """
 
 from __future__ import annotations

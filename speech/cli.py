@@ -131,7 +131,7 @@ def run(args: argparse.Namespace, tasks: list[Task], failures: list[Failure]) ->
         strength=args.strength,
         max_attenuation=args.max_attenuation,
         device=args.device,
-        threads=args.threads or args.jobs,
+        threads=args.threads or min(args.jobs, max(1, len(tasks))),
         plot=args.plot,
         report=args.report,
         overwrite=args.overwrite,
