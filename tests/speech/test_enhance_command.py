@@ -65,6 +65,19 @@ def test_wrong_usage_is_said_before_any_work(tmp_path, monkeypatch, capsys, argu
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "threads"), [([], 1), (["--jobs", "4"], 1), (["--jobs", "4", "--threads", "6"], 6)]
+)
+def test_there_are_no_more_threads_than_recordings(tmp_path, monkeypatch, options, threads):
+    from seqgan.speech import cli
+
+    seen = []
+    monkeypatch.setattr(cli, "work", lambda tasks, settings, jobs: seen.append(settings.threads) or (x for x in ()))
+    monkeypatch.setattr(cli, "end_in_order", lambda: None)
+    assert cli.main([str(SAMPLE), "-o", str(tmp_path / "out.wav"), *options]) == 0
+    assert seen == [threads]
+
+
 def test_no_more_is_taken_away_than_the_user_allows(tmp_path):
     """White noise, of which the model leaves next to nothing, comes back half as loud with 6 dB."""
     soundfile.write(tmp_path / "a.wav", noise(16_000), 16_000)
