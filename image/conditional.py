@@ -140,6 +140,7 @@ def phases(
     optimizers: list[torch.optim.Optimizer],
     mismatched: bool = True,
     auxiliary: float = 1.0,
+    own_labels: float = 1.0,
     variety: float = 0.0,
     bound: float = 0.3,
     augmented: bool = False,
@@ -148,10 +149,12 @@ def phases(
 
     mismatched: real pictures with conditions of other ones count as fakes as well, as much as the generated ones do
     (GAN-CLS, Reed et al. 2016, algorithm 1). auxiliary: weight of the likelihood of labels, of real and generated
-    pictures for the discriminator, of generated ones for the generator (AC-GAN, Odena et al. 2017). variety: weight of
-    `variation` up to `bound`, which the generator maximises on a quarter of the batch: where the data has but one or
-    two pictures of a condition, the game alone does not keep it from ignoring z (Yang et al. 2019, equation 2).
-    augmented: the discriminator sees all pictures as `seqgan.image.augmentation` changes them.
+    pictures for the discriminator, of generated ones for the generator (AC-GAN, Odena et al. 2017). own_labels: weight,
+    in the former, of generated pictures: the paper's is 1, by which what the generator mistakes for a label becomes one
+    in the discriminator's eyes, too. variety: weight of `variation` up to `bound`, which the generator maximises on a
+    quarter of the batch: where the data has but one or two pictures of a condition, the game alone does not keep it
+    from ignoring z (Yang et al. 2019, equation 2). augmented: the discriminator sees all pictures as
+    `seqgan.image.augmentation` changes them.
     """
     objective, judge = NonSaturating(), discriminator.config.judge
     mismatched = mismatched and judge != "auxiliary"
@@ -196,7 +199,7 @@ def phases(
                 turn.log("mismatched", other.mean())
                 terms = {"game": 0.5 * terms["game"], "condition": 0.5 * objective.discriminator(real, other)}
         if unlikely:
-            terms["label"] = auxiliary * (unlikely[0] + unlikely_fakes[0])
+            terms["label"] = auxiliary * (unlikely[0] + own_labels * unlikely_fakes[0])
         return terms
 
     def generator_loss(turn: Turn) -> dict[str, Tensor]:

@@ -64,9 +64,10 @@ class Preset:
     width: int
     batch: int
     steps: int
+    own_labels: float
 
 
-PRESETS = {"paper": Preset(64, 128, 64, 100_000), "reduced": Preset(32, 32, 64, 3000)}
+PRESETS = {"paper": Preset(64, 128, 64, 100_000, 1.0), "reduced": Preset(32, 32, 64, 3000, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Settings:
     preset: Literal["paper", "reduced"] = "paper"
     """Sizes and lengths, see above."""
     size: int | None = None
-    """Height and width, a power of 2; by default the preset's, as are the three that follow."""
+    """Height and width, a power of 2; by default the preset's, as are the three that follow, and --own-labels."""
     width: int | None = None
     """Channels at the picture's side, which double where it is halved."""
     batch: int | None = None
@@ -97,6 +98,8 @@ class Settings:
     z, the generator drew one picture of each digit."""
     mismatched: bool = True
     """Whether real pictures with other captions or labels count as fakes, too."""
+    own_labels: float | None = None
+    """AC-GAN: weight of generated pictures in what the discriminator learns of labels. With 0 none change places."""
     variety: float = 0.0
     """Weight of how much pictures of one condition differ (see `seqgan.image.conditional.phases`)."""
     augmented: bool = False
@@ -165,6 +168,7 @@ def main(settings: Settings) -> None:
         discriminator,
         optimizers,
         settings.mismatched,
+        own_labels=chosen.own_labels,
         variety=settings.variety,
         augmented=settings.augmented,
     )

@@ -54,9 +54,10 @@ def test_mismatched_pairs_count_as_much_as_fakes():
 def test_an_auxiliary_classifier_learns_from_real_and_generated_pictures():
     generator, discriminator = players(classes=4, judge="auxiliary")
     image = torch.randn(4, 1, 8, 8)
-    terms, now = move(phases(generator, discriminator, idle(), auxiliary=2.0), LABEL, image)
-    unlikely = [F.cross_entropy(discriminator.score_and_classify(x)[1], LABEL) for x in (image, now.share["fake"])]
-    assert terms["label"].item() == pytest.approx(2 * sum(unlikely).item(), rel=1e-4)
+    for share in (1.0, 0.25):
+        terms, now = move(phases(generator, discriminator, idle(), auxiliary=2.0, own_labels=share), LABEL, image)
+        real, own = (F.cross_entropy(discriminator.score_and_classify(x)[1], LABEL) for x in (image, now.share["fake"]))
+        assert terms["label"].item() == pytest.approx(2 * (real + share * own).item(), rel=1e-4)
 
 
 def test_variety_is_of_a_quarter_of_the_batch_and_up_to_a_bound():
