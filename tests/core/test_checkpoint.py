@@ -26,6 +26,12 @@ def test_what_is_saved_comes_back_to_the_last_bit(tmp_path):
     assert torch.equal(loaded[1]["parameter"]["weight"], state["parameter"]["weight"])
 
 
+def test_the_last_two_of_a_stage_are_kept(tmp_path):
+    for step in range(4):
+        save(tmp_path, "mle", step, {"step": step})
+    assert [path.stem for path in sorted(tmp_path.iterdir())] == ["mle-000000002", "mle-000000003"]
+
+
 def test_stages_do_not_see_each_other(tmp_path):
     save(tmp_path, "mle", 5, {"step": 5})
     save(tmp_path, "mle-long", 9, {"step": 9})

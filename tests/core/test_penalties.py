@@ -32,6 +32,15 @@ def plane(shape: tuple[int, ...], slope: float):
     return lambda x: (x * direction).flatten(1).sum(dim=1, keepdim=True)
 
 
+def test_the_penalty_is_between_real_and_fake():
+    seen = []
+    real, fake = torch.full((500, 3), 2.0), torch.full((500, 3), 5.0)
+    gradient_penalty(lambda x: seen.append(x.detach()) or x.sum(1), real, fake, generator=random())
+    places = seen[0]
+    assert places.min() >= 2 and places.max() <= 5 and places.mean().item() == pytest.approx(3.5, abs=0.15)
+    assert (places == places[:, :1]).all(), "each pair has one place"
+
+
 @pytest.mark.parametrize("batch", [1, 16, 64])
 @pytest.mark.parametrize("rank", SHAPES)
 def test_a_1_lipschitz_discriminator_pays_nothing(batch, rank):

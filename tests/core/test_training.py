@@ -75,6 +75,14 @@ def test_terms_are_summed_scaled_by_every_scheduled_and_logged_unscaled(tmp_path
     assert line["p/learning_rate"] == pytest.approx(0.275)
 
 
+def test_a_schedule_is_of_the_first_rate(tmp_path):
+    player, optimizer = scalar(learning_rate=0.5)
+    before = player.weight.item()
+    phase = Phase("p", [player], optimizer, lambda turn: {"x": player.weight.sum()}, schedule=lambda step: 0.5)
+    fit([phase], count_from, 3, tmp_path)
+    assert player.weight.item() == pytest.approx(before - 3 * 0.25), "and not of what it made of it before"
+
+
 def test_clip_bounds_the_gradient_and_after_follows_the_update(tmp_path):
     player, optimizer = scalar()
     after = []

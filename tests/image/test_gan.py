@@ -27,6 +27,13 @@ def distance(generator):
     return (fake.mean(0) - to_range(halves().pixels).mean(0)).abs().mean().item()
 
 
+def test_the_first_wgan_is_clipped_as_published():
+    """Arjovsky et al. 2017, algorithm 1."""
+    method = METHODS["wgan"]
+    found = (method.clip, method.critic_steps, method.optimizer, method.learning_rate)
+    assert found == (0.01, 5, "rmsprop", 5e-5)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_learns(name, tmp_path):
     torch.manual_seed(0)

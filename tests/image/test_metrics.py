@@ -27,6 +27,13 @@ def test_psnr_is_of_pairs():
         psnr(grey(1, 2), grey(1))
 
 
+def test_as_many_are_compared_of_either():
+    pixels = torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    features = lambda image: image.flatten(1)  # noqa: E731
+    for real, fake in ((pixels[:8], pixels[8:]), (pixels[:12], pixels[12:])):
+        assert compare(features, real, fake) == compare(features, real[:8], fake[:8])
+
+
 def test_ssim_of_grey_pictures_is_that_of_their_levels():
     """Without variance the formula is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 * 255)^2."""
     constant = (0.01 * 255) ** 2
