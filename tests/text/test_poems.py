@@ -27,11 +27,25 @@ def test_corpus(tmp_path):
     assert simplified["盡"] == "尽" and simplified["白"] == "白"
 
 
-def test_of_two_simplified_forms_the_more_frequent_one_counts(tmp_path):
+@pytest.mark.parametrize("rare", [0, 2])
+def test_of_two_simplified_forms_the_more_frequent_one_counts(rare, tmp_path):
     write_corpus(tmp_path, copies=3)
     path = tmp_path / "wujue" / "train.hans.txt"
-    path.write_text(path.read_text(encoding="utf-8").replace("尽", "盡", 1), encoding="utf-8")
+    before, *after = path.read_text(encoding="utf-8").split("尽")
+    assert len(after) == 3
+    text = before + "".join(("盡" if i == rare else "尽") + part for i, part in enumerate(after))
+    path.write_text(text, encoding="utf-8")
     assert read_corpus(tmp_path, "train")[1]["盡"] == "尽"
+
+
+def test_titles_that_begin_with_a_byte_order_mark_or_are_no_text(tmp_path):
+    write_corpus(tmp_path)
+    path = tmp_path / "wujue" / "train.meta.tsv"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_corpus(tmp_path, "train")[0][0].title == "登鸛雀樓"
+    path.write_bytes(b"title\n\xff\n")
+    with pytest.raises(ValueError, match=r"train\.meta\.tsv: .*utf-8"):
+        read_corpus(tmp_path, "train")
 
 
 @pytest.mark.parametrize(
