@@ -102,7 +102,7 @@ def main(settings: Settings) -> None:
     for cell in cells:
         gan.networks(cell, cell.channels)  # raises where these cannot be
         refuse_others(cell.run, cell, re.compile("run|data|threads|precision|.*_every"))
-    gan.open_images(settings.data, settings.size, settings.channels)  # raises where there are none
+    gan.open_images(settings.data, chosen.size, settings.channels)  # raises where there are none
     write_json(settings.run / "config.json", settings)
     for cell in cells:
         if not finished(cell.run):

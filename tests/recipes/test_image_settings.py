@@ -88,6 +88,14 @@ def test_a_grid_of_no_data_writes_nothing(recipe, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_grid_at_the_preset_s_sizes(recipe, tmp_path, monkeypatch):
+    module, seen = recipe("robustness"), []
+    monkeypatch.setattr(module.gan, "main", seen.append)
+    monkeypatch.setattr(module, "summarise", lambda settings, seeds: (settings.run / "robustness.md").touch())
+    module.main(module.Settings("digits", tmp_path, preset="reduced", methods=("lsgan",), networks=("dcgan", "deep")))
+    assert [(cell.size, cell.layers) for cell in seen] == [(32, None), (32, 34)] * 2
+
+
 @pytest.mark.parametrize("name", ["mixtures", "stacked_digits"])
 def test_a_table_of_other_runs(name, recipe, tmp_path):
     module = recipe(name)
