@@ -92,6 +92,8 @@ def test_precision_and_recall_by_hand():
     assert found.density == pytest.approx(2 / 3)
     assert found.coverage == pytest.approx(2 / 3)
     assert precision_recall(real, fake[:2], neighbours=1).density == pytest.approx(2 / 2), "for each fake"
+    equal = torch.zeros(6, 2)
+    assert precision_recall(equal, equal).coverage == 1, "at a distance of 0 as well"
 
 
 def test_measures_in_parts_are_the_whole(monkeypatch):

@@ -141,7 +141,7 @@ def test_randomness_is_a_function_of_seed_and_step(tmp_path):
 # -- the guard
 
 
-@pytest.mark.parametrize("poison", ["loss", "gradient", "batch"])
+@pytest.mark.parametrize("poison", ["loss", "constant", "gradient", "batch"])
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path, poison, capsys):
     toy = Toy()
     kept = {}
@@ -160,6 +160,8 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path, poison, capsys):
             player = toy.generator if loss == toy.generator_loss else toy.discriminator
             if turn.step == 3 and poison == "loss":
                 terms["game"] = terms["game"] * math.inf
+            if turn.step == 3 and poison == "constant":
+                terms["corner"] = torch.tensor(math.inf)  # whose gradient is 0
             if turn.step == 3 and poison == "gradient":
                 terms["corner"] = (0 * next(player.parameters()).sum()).abs().sqrt()  # 0, with the gradient 0 / 0
             return terms

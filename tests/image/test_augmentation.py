@@ -43,10 +43,11 @@ def test_a_cut_may_lie_anywhere(length):
 
 def test_how_much_is_changed():
     """Of 16 x 16: a shift of 2 at most, a cut of 8 x 8 at most."""
-    image = torch.arange(1.0, 17).expand(500, 1, 16, 16)
-    found = augment(image, random())
-    assert (found == 0).sum((1, 2, 3)).max() == 64
-    assert (found - image)[found != 0].abs().max() == 2
+    columns = torch.arange(1.0, 17).expand(500, 1, 16, 16)
+    for image in (columns, columns.mT):
+        found = augment(image, random())
+        assert (found == 0).sum((1, 2, 3)).max() == 64
+        assert (found - image)[found != 0].abs().max() == 2
 
 
 def test_the_generator_learns_through_it():

@@ -269,6 +269,7 @@ def test_stacked_pictures_are_each_dealt_once_an_epoch():
 def test_a_grid_goes_row_by_row():
     sheet = grid(torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1), columns=3, gap=0)
     assert sheet.tolist() == [[[0, 1, 2], [3, 4, 5]]]
+    assert grid(torch.zeros(5, 1, 4, 4, dtype=torch.uint8)).shape == (1, 14, 20), "two rows of three"
     with pytest.raises(ValueError, match="no pictures"):
         grid(torch.zeros(0, 3, 4, 4, dtype=torch.uint8))
 

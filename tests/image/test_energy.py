@@ -87,6 +87,7 @@ def test_the_energy_game():
     assert found.item() == pytest.approx(EnergyBased(0.2).discriminator(model(BLACK["image"]), model(fake)).item())
     terms = game[1].loss(now)
     assert terms["pull"].item() == pytest.approx(0.1 * pulling_away(model.encoder(fake)).item()) and terms["pull"] > 0
+    assert torch.autograd.grad(terms["pull"], generator.layers[0].weight)[0].any(), "the generator learns by it"
 
 
 def balanced(rate):

@@ -50,6 +50,7 @@ WRONG = [
     {"size": 20},
     {"size": 4},
     {"layers": 4},
+    {"size": 32, "layers": 6},
     {"layers": 33},
     {"width": 10**6},
     {"latent": 0},

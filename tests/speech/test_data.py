@@ -59,6 +59,10 @@ def test_emphasis_is_of_noise_too(recordings):
 def test_pauses_do_not_count_as_speech():
     wave = np.concatenate([np.full(1600, 0.1), np.full(1600, 1e-4)])
     assert data.active_level(wave) == pytest.approx(0.1)
+    wave[1600:] = 1e-3  # 40 dB below; at 30 dB it would count
+    assert data.active_level(wave) == pytest.approx(0.1)
+    wave[1600:] = 0.1 * 10 ** (-30 / 20)
+    assert data.active_level(wave) == pytest.approx(0.1 * ((1 + 1e-3) / 2) ** 0.5)
 
 
 def test_target_of_a_room_keeps_early_reflections_alone_and_the_time(recordings):

@@ -114,6 +114,28 @@ def test_the_band_above_is_never_turned_up():
     assert abs(decibels(*bands)) < 0.01
 
 
+def test_the_band_above_follows_the_band_just_below():
+    """Where all up to 4 kHz is silenced and nothing above, what is above 8 kHz stays."""
+
+    class Upper(Gain):
+        def forward(self, spectrum, state=None):
+            kept = torch.arange(spectrum.shape[1]) >= 128
+            return spectrum * kept[:, None], None
+
+    wave = noise(24_000)
+    enhanced = Enhancer(Upper(None, causal=True))(wave, 48_000)
+    bands = [np.abs(np.fft.rfft(w[0]))[4500:] for w in (enhanced, wave)]  # above 9 kHz
+    assert abs(decibels(*bands)) < 0.01
+
+
+@pytest.mark.parametrize(("strength", "left"), [(1.0, 0.1), (0.5, 0.5 * 0.1 + 0.5)])
+def test_what_is_left_of_the_band_above_is_counted(strength, left):
+    stream = Enhancer(Gain(lambda frame: 0.1, causal=True)).open_stream(48_000, strength=strength)
+    stream.push(noise(48_000))
+    stream.finish()
+    assert stream.above[1] / stream.above[0] == pytest.approx(left**2, rel=1e-3)
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 192_000])
 def test_the_delay_is_as_stated(enhancer, rate):
     stream, longest = enhancer.open_stream(rate), 0

@@ -82,6 +82,16 @@ def test_gain_of_a_recording_does_not_matter(config):
     torch.testing.assert_close(quiet, loud * 0.05, atol=1e-4 * 0.05, rtol=1e-3)
 
 
+def test_what_is_near_silence_is_not_brought_to_a_level():
+    """The floor is that of noise 140 dB below full scale; 10^-5 of the amplitude is above it, 10^-8 below."""
+    generator = MaskGenerator(GeneratorConfig(channels=(4, 4), hidden=8, layers=1))
+    for amplitude, bounds in ((1e-5, (0.05, 0.1)), (1e-8, (0.02, 0.02))):
+        wave = amplitude * torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+        magnitude = compress(generator.fourier(wave)).abs().transpose(1, 2)
+        level = generator.level(magnitude, None)[0].item()
+        assert bounds[0] <= round(level, 6) <= bounds[1]
+
+
 def test_a_causal_level_forgets_with_a_time_constant_of_a_second():
     """Of 1 for a long time and 0 afterwards, 1 / e is left after a second, 62.5 frames."""
     generator = MaskGenerator(GeneratorConfig(channels=(4, 4), hidden=8, layers=1, causal=True))

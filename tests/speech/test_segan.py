@@ -85,12 +85,12 @@ def test_weights_at_the_beginning():
     torch.manual_seed(0)
     config = SEGANConfig(channels=(32, 32, 32), width=31, window=512)
     small, kept = Generator(config), Generator(replace(config, spread=None))
-    narrower = 0.88  # the standard deviation of a normal distribution that is cut at two
+    narrower = 0.8796  # the standard deviation of a normal distribution that is cut at two
     for layer in (*small.encoder, *small.decoder):
         assert layer.weight.std().item() == pytest.approx(0.02 * narrower, rel=0.1) and not layer.bias.any()
     down, up = kept.encoder[1].weight.std().item(), kept.decoder[0].weight.std().item()
-    assert down == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (32 * 31)), rel=0.1)
-    assert up == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (64 * 31 / 2)), rel=0.1)
+    assert down == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (32 * 31)), rel=0.01)
+    assert up == pytest.approx(narrower * math.sqrt(2 / (1 + 0.25**2) / (64 * 31 / 2)), rel=0.01)
 
 
 def test_the_generator_written_out():

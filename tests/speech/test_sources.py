@@ -18,6 +18,7 @@ from seqgan.speech.sources import (
     match_pairs,
     mix_validation,
     open_sources,
+    write_pair,
 )
 
 from .mixture_helpers import RATE, write_pairs
@@ -129,6 +130,19 @@ def test_voicebank_demand_is_found_and_its_last_two_talkers_are_held_out(tmp_pat
     training, pairs = open_sources(tmp_path, Sources(), MixConfig())
     assert {clean.stem.split("_")[0] for clean, _ in training.pairs} == {"p226", "p227"}
     assert {pair.name.split("_")[0] for pair in pairs} == {"p230", "p287"} and len(pairs) == 6
+
+
+def test_of_three_talkers_none_is_held_out(tmp_path):
+    names = [f"p{talker}_{i:03}" for talker in range(3) for i in range(7)]
+    write_pairs(tmp_path, "clean", "noisy", names, 400)
+    _, pairs = open_sources(tmp_path, Sources(), MixConfig(seconds=0.02))
+    assert [pair.name for pair in pairs] == ["p0_000", "p1_003", "p2_006"], "but every tenth pair"
+
+
+def test_a_pair_is_written_no_louder_than_its_louder_half_may_be(tmp_path):
+    write_pair(tmp_path, "a", np.full(100, 1.8), np.full(100, 0.9), RATE, peak=0.9)
+    levels = [soundfile.read(tmp_path / half / "a.wav")[0][0] for half in ("clean", "noisy")]
+    assert levels == pytest.approx([0.9, 0.45], abs=1e-4)
 
 
 def test_the_halves_of_a_pair_are_of_one_length(tmp_path):

@@ -115,6 +115,8 @@ def test_every_poem_comes_once_in_an_epoch(tmp_path):
         )
     assert any(not torch.equal(a, b) for a, b in zip(found[:8], found[8:], strict=True))
     torch.testing.assert_close(next(batches(11)), found[11])  # a position is enough to go on
+    others = zip(PoemBatches(SCRIPT, verses, 16, seed=4)(0), found[:8], strict=False)
+    assert any(not torch.equal(a, b) for a, b in others), "another seed, another order"
 
 
 def test_a_batch_is_of_poems_of_similar_length():

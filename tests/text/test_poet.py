@@ -130,6 +130,7 @@ def test_the_same_seed_gives_the_same_poems():
 
 def test_of_several_rhymes_a_level_one_is_named():
     assert Poem("", "wujue", ("山山山山山", "山山山山看") * 2).rhyme == "上平十四寒"
+    assert Poem("", "wujue", ("山山山山山", "山山山山空") * 2).rhyme == "上平一東", "though 上一董 comes first"
 
 
 def test_temperature_of_nearly_zero_leaves_one_poem():

@@ -88,6 +88,10 @@ def test_top_p_draws_the_fewest_that_have_p_together():
         assert_drawn_from(expected / expected.sum(), draw(logits, 50_000, sampling=Sampling(top_p=p)))
 
 
+def test_top_p_of_equal_tokens_keeps_no_more_than_are_needed():
+    assert Sampling(top_p=0.5)(torch.zeros(1, 4)).isfinite().sum() == 2
+
+
 def test_what_is_masked_is_never_drawn_however_likely():
     logits, odd = random_logits(251), torch.arange(251) % 2 == 1
     logits[4] = 30.0

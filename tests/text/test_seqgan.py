@@ -61,6 +61,18 @@ def test_rollouts_go_on_under_their_own_policy():
     assert torch.equal(found, expected.float())
 
 
+def test_rollouts_are_without_dropout():
+    """Tokens, hence values, are the same in training as after it."""
+
+    def values(policy):
+        return by_rollouts(policy, lambda tokens: tokens.sum(1).float(), 3)(
+            some_tokens(), torch.Generator().manual_seed(0)
+        )
+
+    policy = small_generator(dropout=0.5)
+    assert torch.equal(values(policy.train()), values(policy.eval()))
+
+
 def test_realness_is_the_discriminators_probability():
     discriminator = small_discriminator()
     found = realness(discriminator)(some_tokens())

@@ -37,6 +37,13 @@ def test_a_first_line_that_ends_in_either_tone_opens_all_rhymes_where_no_templat
     assert not allowed(rules, "白日依山山，黃河入海")[ids["流"]]
 
 
+def test_a_first_line_that_ends_in_either_tone_joins_only_if_every_template_says_so():
+    """With oblique second and level fourth character it may end level (then it rhymes) or oblique."""
+    rules, ids = VerseRules(SCRIPT, FORMS["wujue"]), SCRIPT.vocabulary.ids
+    assert allowed(rules, "白日依山看，黃河入海")[ids["流"]]
+    assert not allowed(rules, "白日依山山，黃河入海")[ids["流"]]
+
+
 def test_only_rhymes_of_enough_characters_are_begun():
     """Three characters of one rhyme and one of another: none has 16, so that the largest is left."""
     script = Script("山間還東", "山间还东")

@@ -10,6 +10,7 @@ from seqgan.game import Game
 from seqgan.objectives import NonSaturating, Wasserstein
 from seqgan.penalties import gradient_penalty
 from seqgan.text.wgan_gp import (
+    Block,
     CharacterGenerator,
     Critic,
     WGANConfig,
@@ -44,6 +45,14 @@ def test_columns_are_distributions_and_lines_their_likeliest_characters():
     lines = generator.write(3, torch.Generator().manual_seed(1), rows=2)
     assert lines == ["".join("abcde"[i] for i in row) for row in columns.argmax(2).tolist()]
     assert Critic(config)(columns).shape == (3,)
+
+
+def test_a_block_adds_so_much_of_what_it_makes():
+    nothing, half, whole = (Block(small(scale=scale)) for scale in (0.0, 0.5, 1.0))
+    half.load_state_dict(whole.state_dict())
+    x = torch.randn(2, 16, 6)
+    assert torch.equal(nothing(x), x)
+    torch.testing.assert_close(half(x) - x, 0.5 * (whole(x) - x))
 
 
 def test_tokens_are_one_hot_columns_to_the_critic():
