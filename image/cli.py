@@ -111,7 +111,3 @@ def draw_digits(args: argparse.Namespace) -> tuple[Tensor, int]:
     from .conditional import LabelToImage
 
     return LabelToImage.from_pretrained(args.model)(args.digits * args.count, args.seed), len(args.digits)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

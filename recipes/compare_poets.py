@@ -21,6 +21,7 @@ from evaluate_poems import judge, simplified
 from seqgan.checkpoint import write_text
 from seqgan.figures import new_figure, save_figure
 from seqgan.recipe import prepare_torch, run
+from seqgan.tables import markdown_table
 from seqgan.text.meter import FORMS, Form, split_lines
 from seqgan.text.poem_game import compose, perplexity
 from seqgan.text.poems import LONGEST_TITLE, Verse, read_corpus
@@ -56,11 +57,11 @@ def main(settings: Settings) -> None:
         name: [verse for verse in splits["test"] if verse.form == name and verse.title][: settings.poems]
         for name in FORMS
     }
-    lines = [f"| | temperature | perplexity | {' | '.join(COLUMNS)} |", f"|{'---|' * (len(COLUMNS) + 3)}"]
+    rows: list[tuple[str, ...]] = []
     curves: dict[str, list[Row]] = {}
 
     def add(name: str, temperature: str, found: str, row: Row) -> None:
-        lines.append(f"| {name} | {temperature} | {found} | {' | '.join(f'{row[key]:.3f}' for key in COLUMNS)} |")
+        rows.append((name, temperature, found, *(f"{row[key]:.3f}" for key in COLUMNS)))
 
     names = [Path(model).stem for model in settings.poets]
     if len(set(names)) < len(names):
@@ -80,7 +81,7 @@ def main(settings: Settings) -> None:
             }
             curves.setdefault(name, []).append(average(poems, copies))
             add(name, f"{temperature:g}", found, curves[name][-1])
-    text = "\n".join(lines) + "\n"
+    text = markdown_table(("", "temperature", "perplexity", *COLUMNS), rows)
     print(text, end="")
     write_text(settings.run / "table.md", text)
     draw(settings.run / "curves.png", average(real, copies), curves, settings.temperatures)

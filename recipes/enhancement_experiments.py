@@ -20,11 +20,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from seqgan.checkpoint import write_text
 from seqgan.recipe import run
 from seqgan.record import read_metrics
+from seqgan.tables import markdown_table, spread
 
 RECIPE = Path(__file__).with_name("enhancement.py")
 SCORES = {"pesq": ("PESQ", "+.3f"), "stoi": ("STOI", "+.4f"), "si_sdr": ("SI-SDR dB", "+.2f")}
@@ -152,8 +153,8 @@ def train(settings: Settings, name: str, seed: int) -> None:
 
 def table(folder: Path) -> str:
     """A row for each experiment that has scores; differences where the control has the same seed."""
-    heads = [f"{title} | difference" for title, _ in SCORES.values()]
-    lines = [f"| experiment | | seeds | {' | '.join(heads)} | minutes |", f"|{'---|' * (2 * len(SCORES) + 4)}"]
+    heads = [head for title, _ in SCORES.values() for head in (title, "difference")]
+    rows = []
     control = by_seed(folder, "control")
     for name, change in CHANGES.items():
         runs = by_seed(folder, name)
@@ -168,19 +169,13 @@ def table(folder: Path) -> str:
         for key, (_, form) in SCORES.items():
             found = [row[key] for row in runs.values()]
             differences = [row[key] - control[seed][key] for seed, row in runs.items() if seed in control]
-            own = name == "control"  # its spread is of the scores themselves
-            spread = f" ± {format(stdev(found), form[1:])}" if own and len(found) > 1 else ""
-            cells += [format(fmean(found), form[1:]) + spread, "" if own else difference(differences, form)]
+            if name == "control":  # its spread is of the scores themselves
+                cells += [spread(found, form[1:]), ""]
+            else:
+                cells += [format(fmean(found), form[1:]), spread(differences, form) if differences else ""]
         minutes = fmean(row["seconds"] for row in runs.values()) / 60
-        lines.append(f"| {name} | {change.said} | {len(runs)} | {' | '.join(cells)} | {minutes:.0f} |")
-    return "\n".join(lines) + "\n"
-
-
-def difference(values: list[float], form: str) -> str:
-    if not values:
-        return ""
-    spread = f" ± {format(stdev(values), form[1:])}" if len(values) > 1 else ""
-    return format(fmean(values), form) + spread
+        rows.append((name, change.said, len(runs), *cells, f"{minutes:.0f}"))
+    return markdown_table(("experiment", "", "seeds", *heads, "minutes"), rows)
 
 
 def by_seed(folder: Path, name: str) -> dict[int, dict[str, float]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
+from seqgan.tables import markdown_table
+
 Record = dict[str, Any]  # all that was measured on one recording
 
 # Title, key, format, and how the values of the recordings become one.
@@ -67,14 +69,14 @@ class Table:
     def markdown(self) -> Iterator[str]:
         yield from [f"## {self.title} ({self.size} recordings)", ""]
         columns = [(title, key, form) for title, key, form, _ in COLUMNS] + COSTS
-        yield from _lines(
+        yield _table(
             [title for title, _, _ in columns],
             {name: [_cell(self.cells["all", "", name][key], form) for _, key, form in columns] for name in self.names},
         )
         if self.against in self.systems:
             means = [(title, key) for title, key, _, average in COLUMNS if average is fmean]
             yield from [f"Differences from {self.against} on the same recordings, with the mean's standard error:", ""]
-            yield from _lines(
+            yield _table(
                 [title for title, _ in means],
                 {
                     name: [difference(self.systems[name], self.systems[self.against], key) for _, key in means]
@@ -85,7 +87,7 @@ class Table:
         for column in dict.fromkeys(by for by, _ in self.groups if by != "all"):
             values = [value for by, value in self.groups if by == column]
             yield from [f"PESQ / STOI / SI-SDR by {column} (recordings):", ""]
-            yield from _lines(
+            yield _table(
                 [f"{value} ({len(self.groups[column, value])})" for value in values],
                 {name: [_brief(self.cells[column, value, name]) for value in values] for name in self.names},
             )
@@ -138,12 +140,8 @@ def oddities(records: list[Record]) -> Iterator[str]:
                 yield f"{title} is {what} for {count} of {len(records)} recordings, which are left out of it"
 
 
-def _lines(heads: list[str], rows: dict[str, list[str]]) -> Iterator[str]:
-    yield f"| system | {' | '.join(heads)} |"
-    yield "|---" * (len(heads) + 1) + "|"
-    for name, cells in rows.items():
-        yield f"| {name} | {' | '.join(cells)} |"
-    yield ""
+def _table(heads: list[str], rows: dict[str, list[str]]) -> str:
+    return markdown_table(("system", *heads), ((name, *cells) for name, cells in rows.items()))
 
 
 def _cell(value: float, form: str) -> str:

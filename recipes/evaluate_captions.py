@@ -28,6 +28,7 @@ from seqgan.image.data import Images, read_captions, read_images, with_captions
 from seqgan.image.gan import draw
 from seqgan.image.metrics import Classifier, in_parts, train_classifier
 from seqgan.recipe import check_counts, open_run, prepare_torch, run
+from seqgan.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,7 @@ def table(
     names = [kinds[label] for label in present] + [f"average (chance {1 / len(present):.3f})"]
     counts = [int((labels == label).sum()) for label in present] + [len(labels)]
     titles = [f"{what}, judge {name}" for name in judges for what in ("drawn", "real")]
-    rows = [f"| {split} | captions | {' | '.join(titles)} |", "|---" * (2 + len(titles)) + "|"]
-    rows += [f"| {' | '.join(map(str, row))} |" for row in zip(names, counts, *columns, strict=True)]
-    return "\n".join(rows) + "\n"
+    return markdown_table((split, "captions", *titles), zip(names, counts, *columns, strict=True))
 
 
 def seen_as(classifier: Classifier, pictures: Tensor) -> Tensor:

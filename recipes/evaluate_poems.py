@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from seqgan.recipe import check_counts, prepare_torch, run
+from seqgan.tables import markdown_table
 from seqgan.text.meter import FORMS, Form, join_lines, score
 from seqgan.text.metrics import References, distinct
 from seqgan.text.ngrams import KneserNey
@@ -58,7 +59,7 @@ def main(settings: Settings) -> None:
     forms = [find_form(name) for name in settings.forms]
     poet = Poet.from_pretrained(settings.model)
     splits = {split: read_corpus(settings.data, split)[0] for split in ("train", "valid", "test")}
-    print(perplexities(poet, splits), end="\n\n")
+    print(perplexities(poet, splits))
     copies = {poet.script.simplify(line) for verse in splits["train"] for line in verse.lines}
     for form in forms:
         name = form.name
@@ -74,12 +75,12 @@ def main(settings: Settings) -> None:
         for label, rules in (("poet", RULES), ("poet, form alone", ("form",)), ("poet, no rules", ())):
             print(f"{name}: {label}", file=sys.stderr, flush=True)
             systems[label] = write(poet, test, form, rules, settings)
-        print(f"| {name} | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 1)}|")
+        rows = []
         for label, poems in systems.items():
             values = judge(poems, form, copies)
             values["BLEU-2"] = float(references([join_lines(lines) for lines in poems])[:, 1].mean())
-            print(f"| {label} | {' | '.join(f'{values[column]:.3f}' for column in COLUMNS)} |", flush=True)
-        print()
+            rows.append((label, *(f"{values[column]:.3f}" for column in COLUMNS)))
+        print(markdown_table((name, *COLUMNS), rows), flush=True)
 
 
 def simplified(script: Script, verse: Verse) -> tuple[str, ...]:
@@ -137,8 +138,7 @@ def perplexities(poet: Poet, splits: dict[str, list[Verse]]) -> str:
         "poet, titles exchanged": perplexity(poet.generator, script, strangers),
         "Kneser-Ney trigrams": float(np.exp(-trigrams.log_probabilities(held)[counted].mean())),
     }
-    rows = "\n".join(f"| {name} | {value:.1f} |" for name, value in found.items())
-    return f"| valid split | perplexity |\n|---|---|\n{rows}"
+    return markdown_table(("valid split", "perplexity"), ((name, f"{value:.1f}") for name, value in found.items()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Literal
 
 import torch
@@ -41,6 +41,7 @@ from seqgan.recipe import (
     warm_up_and_cosine,
     with_preset,
 )
+from seqgan.tables import markdown_table, spread
 from seqgan.training import Phase, Turn, fit
 
 DEVIATION = {"ring": 0.01, "grid": 0.05}
@@ -293,14 +294,12 @@ def judge(generator: Generator, settings: Settings, picture: Path) -> list[Modes
 
 
 def table(folders: tuple[Path, ...] | list[Path]) -> str:
-    rows = ["| run | mixture | objective | pack | steps | modes | good | reverse KL |", "|---" * 8 + "|"]
+    known, rows = ("mixture", "objective", "pack", "steps"), []
     for folder in folders:
         config, scores = read_run(folder, "mixture")
-        columns = [[row[name] for row in scores] for name in COLUMNS]
-        cells = [f"{fmean(column):.2f} ± {stdev(column) if len(column) > 1 else 0:.2f}" for column in columns]
-        known = [config[name] for name in ("mixture", "objective", "pack", "steps")]
-        rows.append(f"| {' | '.join(map(str, [folder, *known, *cells]))} |")
-    return "\n".join(rows) + "\n"
+        cells = [spread([row[name] for row in scores]) for name in COLUMNS]
+        rows.append((folder, *(config[name] for name in known), *cells))
+    return markdown_table(("run", *known, "modes", "good", "reverse KL"), rows)
 
 
 if __name__ == "__main__":

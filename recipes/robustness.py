@@ -26,6 +26,7 @@ from seqgan.checkpoint import write_json, write_text
 from seqgan.figures import new_figure, save_figure
 from seqgan.image.gan import METHODS
 from seqgan.recipe import check_counts, refuse_others, run, with_preset
+from seqgan.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def gan_settings(settings: Settings, preset: Preset, method: str, network: str, 
 
 def summarise(settings: Settings, seeds: range) -> None:
     """robustness.md and robustness.png, of the cells that are finished."""
-    rows = [f"| networks | {' | '.join(settings.methods)} |", "|---" * (len(settings.methods) + 1) + "|"]
+    rows = []
     figure = new_figure(3 * len(settings.methods), 3 * len(settings.networks))
     axes = figure.subplots(len(settings.networks), len(settings.methods), squeeze=False)
     for line, network in zip(axes, settings.networks, strict=True):
@@ -153,8 +154,8 @@ def summarise(settings: Settings, seeds: range) -> None:
             folders = [settings.run / f"{method}.{network}.{seed}" for seed in seeds]
             cells.append(", ".join(score(folder) for folder in folders if finished(folder)) or "...")
             draw(axis, folders[0], f"{method}, {NETWORKS[network][0]}")
-        rows.append(f"| {NETWORKS[network][0]} | {' | '.join(cells)} |")
-    write_text(settings.run / "robustness.md", "\n".join(rows) + "\n")
+        rows.append((NETWORKS[network][0], *cells))
+    write_text(settings.run / "robustness.md", markdown_table(("networks", *settings.methods), rows))
     save_figure(figure, settings.run / "robustness.png")
 
 

@@ -21,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqgan.checkpoint import write_text
 from seqgan.recipe import run
 from seqgan.speech.data import Library, at_ratio, by_folder, pick
-from seqgan.speech.sources import Sources, Split, split_sources, write_pair
+from seqgan.speech.sources import Sources, Split, split_sources, write_manifest, write_pair
 
 RATE = 16_000
 LEVELS = (-2.5, 2.5, 7.5, 12.5, 17.5)  # dB, of active speech to noise
@@ -67,7 +66,7 @@ def main(settings: Settings) -> None:
             noisy = clean + at_ratio(other, clean, snr)
             rows.append((f"{i:03}_{seen}", seen, corpus, kind, str(snr)))
             write_pair(settings.out, rows[-1][0], clean, noisy, RATE, peak=0.9)
-    write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in rows))
+    write_manifest(settings.out, rows)
 
 
 def talker_beside(corpus: str, found: Split, rng: np.random.Generator) -> Path:

@@ -34,6 +34,7 @@ from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
 from seqgan.speech.plot import RANGE, Spectrogram
 from seqgan.speech.segan import PAPER, REDUCED, SEGAN, Discriminator, Generator, SEGANConfig, Windows, phases, prepare
 from seqgan.speech.sources import Sources, ValidationPair, open_sources
+from seqgan.tables import markdown_table
 from seqgan.training import EMA, Stream, fit
 
 
@@ -209,9 +210,8 @@ def score(pairs: Sequence[ValidationPair], model: SEGAN | None = None) -> dict[s
 
 
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    rows = [f"| | {' | '.join(SCORES)} |", "|---" * (len(SCORES) + 1) + "|"]
-    rows += [f"| {name} | {' | '.join(f'{row[column]:.2f}' for column in SCORES)} |" for name, row in scores.items()]
-    return "\n".join(rows) + "\n"
+    rows = ((name, *(f"{row[column]:.2f}" for column in SCORES)) for name, row in scores.items())
+    return markdown_table(("", *SCORES), rows)
 
 
 def write_sample(folder: Path, pair: ValidationPair, enhanced: np.ndarray, rate: int, step: int) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 from seqgan.checkpoint import write_text
 from seqgan.figures import new_figure, save_figure
 from seqgan.record import read_metrics
+from seqgan.tables import markdown_table, spread
 
 Point = Mapping[str, Any]  # an evaluation
 MEASURES = {"NLL_oracle": "nll_oracle", "NLL_gen": "nll_gen", "self-BLEU-2": "self_bleu_2"}
@@ -119,7 +119,7 @@ def tabulate(folders: Sequence[Path], target: Path) -> str:
     }
     curves |= {(run.config["seed"], GAPS[2]): Curve(run.points) for run in runs if run.system == "constant"}
     groups = grouped(runs)
-    table = "\n".join(rows(groups, likelihood, curves)) + "\n"
+    table = table_of(groups, likelihood, curves)
     write_text(target / "table.md", table)
     draw(target / "table.png", groups, curves)
     return table
@@ -145,18 +145,18 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return named
 
 
-def rows(
+def table_of(
     groups: Mapping[str, Sequence[Run]], likelihood: Mapping[int, Run], curves: Mapping[tuple[int, str], Curve]
-) -> list[str]:
+) -> str:
     heads = ["system", "paper", "seeds", *MEASURES, *GAPS]
-    found = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    found: list[tuple[Any, ...]] = []
 
     def add(name: str, points: Sequence[tuple[int, Point]], paper: float | None = None) -> None:
-        cells = [spread([point[key] for _, point in points]) for key in MEASURES.values()]
+        cells = [defined([point[key] for _, point in points]) for key in MEASURES.values()]
         for gap in GAPS:
             gaps = [curves[seed, gap].gap(point) for seed, point in points if (seed, gap) in curves]
-            cells.append(spread(gaps, "+.3f") if len(gaps) == len(points) else "")
-        found.append(f"| {name} | {paper or ''} | {len(points)} | {' | '.join(cells)} |")
+            cells.append(defined(gaps, "+.3f") if len(gaps) == len(points) else "")
+        found.append((name, paper or "", len(points), *cells))
 
     def add_control(name: str, *path: str | int) -> None:
         points = []
@@ -185,15 +185,12 @@ def rows(
                 places = [i for i, gap in enumerate(gaps) if not math.isnan(gap)]
                 lowest += [(seed, run.points[min(places, key=gaps.__getitem__)])] if places else []
             add(f"{name}, where the first gap is lowest", lowest)
-    return found
+    return markdown_table(heads, found)
 
 
-def spread(values: Sequence[float], form: str = ".3f") -> str:
+def defined(values: Sequence[float], form: str = ".3f") -> str:
     """Mean and standard deviation of the seeds; nothing where one of them has none."""
-    if not values or any(map(math.isnan, values)):
-        return ""
-    mean = format(fmean(values), form)
-    return mean if len(values) == 1 else f"{mean} ± {stdev(values):.3f}"
+    return "" if not values or any(map(math.isnan, values)) else spread(values, form)
 
 
 def draw(path: Path, groups: Mapping[str, Sequence[Run]], curves: Mapping[tuple[int, str], Curve]) -> None:

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Literal
 
 import torch
@@ -36,6 +35,7 @@ from seqgan.image.gan import GAN, METHODS, phases
 from seqgan.image.metrics import Classifier, check_labels, in_parts, train_classifier
 from seqgan.image.networks import Discriminator, Generator, NetworkConfig
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, read_run, run, with_preset
+from seqgan.tables import markdown_table, spread
 from seqgan.training import Stream, fit
 
 
@@ -182,7 +182,7 @@ def labels_of(pixels: Tensor, classifier: Classifier) -> Tensor:
 
 def tabulate(folders: Sequence[Path]) -> str:
     """A row for all runs that differ in their seed only."""
-    rows = ["| system | D narrower | data | steps | seeds | modes | KL | modes of real pictures |", "|---" * 8 + "|"]
+    rows = []
     loaded = [read_run(folder, "weaker") for folder in folders]
 
     def kind(pair: Sequence[dict]) -> str:
@@ -193,18 +193,13 @@ def tabulate(folders: Sequence[Path]) -> str:
         config = configs[0]
         system = {"packed": f"packed by {config['pack']}", "ensemble": f"ensemble of {config['members']}"}
         steps = config["steps"] or PRESETS[config["preset"]].steps
-        modes, kl = (spread([row["generated"][name] for row in scores]) for name in ("captured", "kl"))
-        real = spread([row["real"]["captured"] for row in scores])
+        modes = spread([row["generated"]["captured"] for row in scores], ".0f")
+        kl = spread([row["generated"]["kl"] for row in scores])
+        real = spread([row["real"]["captured"] for row in scores], ".0f")
         name = system.get(config["system"], config["system"])
-        cells = (name, config["weaker"], Path(config["data"]).name, steps, len(scores), modes, kl, real)
-        rows.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(rows) + "\n"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    digits = 0 if all(isinstance(value, int) for value in values) else 2
-    return f"{fmean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
+        rows.append((name, config["weaker"], Path(config["data"]).name, steps, len(scores), modes, kl, real))
+    heads = ("system", "D narrower", "data", "steps", "seeds", "modes", "KL", "modes of real pictures")
+    return markdown_table(heads, rows)
 
 
 if __name__ == "__main__":

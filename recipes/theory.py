@@ -31,6 +31,7 @@ from seqgan.figures import new_figure, save_figure
 from seqgan.objectives import Wasserstein
 from seqgan.penalties import clip_weights, gradient_penalty
 from seqgan.recipe import check_counts, prepare_torch, run
+from seqgan.tables import markdown_table
 
 Samples = Callable[[int, torch.Generator], Tensor]  # so many, drawn by a generator: (count, 1)
 PENALTY, CLIP = 50.0, 0.01
@@ -121,13 +122,14 @@ def main(settings: Settings) -> None:
     check_counts(settings, "steps")
     figure = new_figure(18, 4)
     axes = figure.subplots(1, 4)
-    rows = ["| experiment | exact | estimated |", "|---" * 3 + "|"]
+    rows: list[Row] = []
     panels = (two_gaussians, two_intervals, three_generators, every_divergence)
     for axis, panel in zip(axes, panels, strict=True):
         print(panel.__name__.replace("_", " "), flush=True)
-        rows += [f"| {name} | {exact:.3f} | {found:.3f} |" for name, exact, found in panel(axis, settings.steps)]
+        rows += panel(axis, settings.steps)
     save_figure(figure, settings.run / "theory.png")
-    table = "\n".join(rows) + "\n"
+    cells = ((name, f"{exact:.3f}", f"{found:.3f}") for name, exact, found in rows)
+    table = markdown_table(("experiment", "exact", "estimated"), cells)
     write_text(settings.run / "theory.md", table)
     print(table, end="")
 

@@ -31,7 +31,6 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from seqgan.checkpoint import write_text
 from seqgan.recipe import run
 from seqgan.speech.data import (
     Library,
@@ -43,7 +42,7 @@ from seqgan.speech.data import (
     reverberate,
     shape,
 )
-from seqgan.speech.sources import Sources, Split, in_turn, split_sources, write_pair
+from seqgan.speech.sources import Sources, Split, in_turn, split_sources, write_manifest, write_pair
 
 RATE = 16_000
 LEVELS = (2.5, 7.5, 12.5, -2.5, 17.5)  # dB, of active speech to noise
@@ -101,7 +100,7 @@ def main(settings: Settings) -> None:
         print(f"{kind}: {settings.count} pairs, {len(talkers)} talkers", file=sys.stderr)
     if not rows:
         raise ValueError(f"{settings.data} has nothing to make pairs of")
-    write_text(settings.out / "manifest.tsv", "".join("\t".join(row) + "\n" for row in (COLUMNS, *rows)))
+    write_manifest(settings.out, (COLUMNS, *rows))
 
 
 def transcript(path: Path) -> Path:

@@ -33,6 +33,7 @@ from seqgan.figures import new_figure, save_figure
 from seqgan.objectives import NonSaturating, Wasserstein
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, warm_up_and_cosine, with_preset
 from seqgan.record import read_metrics
+from seqgan.tables import markdown_table
 from seqgan.text.data import read_lines
 from seqgan.text.metrics import js_divergence, ngram_counts
 from seqgan.text.ngrams import KneserNey
@@ -260,9 +261,8 @@ def table(runs: Sequence[Path], rows: Rows) -> str:
             raise ValueError(f"{folder} has no evaluation yet")
         last = evaluations[-1]
         rows[f"{folder}, {last['step']} iterations"] = {name: last[f"validation/{name}"] for name in names}
-    lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    lines += [f"| {label} | {' | '.join(f'{row[name]:.3f}' for name in names)} |" for label, row in rows.items()]
-    return "\n".join(lines) + "\n"
+    cells = ((label, *(f"{row[name]:.3f}" for name in names)) for label, row in rows.items())
+    return markdown_table(("", *names), cells)
 
 
 def read_references(runs: Sequence[Path]) -> Rows:

@@ -25,6 +25,7 @@ from torchaudio.functional import edit_distance
 
 from seqgan.checkpoint import write_text
 from seqgan.recipe import run
+from seqgan.tables import markdown_table
 
 RATE = 16_000
 
@@ -79,14 +80,14 @@ def main(settings: Settings) -> None:
     missing = [file for file in files if not file.exists()]
     if missing:
         raise ValueError(f"{len(missing)} recordings are missing, the first: {missing[0]}")
-    recogniser, lines = Recogniser(), ["| system | word error rate | 95 % |", "|---" * 3 + "|"]
+    recogniser, rows = Recogniser(), []
     lengths = [len(text) for text in said.values()]
     for name, folder in folders.items():
         errors = [edit_distance(text, recogniser(folder / f"{utt}.wav")) for utt, text in said.items()]
         low, high = interval(errors, lengths)
-        lines.append(f"| {name} | {sum(errors) / sum(lengths):.3f} | {low:.2f} to {high:.2f} |")
-        print(lines[-1], flush=True)
-    write_text(settings.out / "words.md", "\n".join(lines) + "\n")
+        rows.append((name, f"{sum(errors) / sum(lengths):.3f}", f"{low:.2f} to {high:.2f}"))
+        print(*rows[-1], sep=", ", flush=True)
+    write_text(settings.out / "words.md", markdown_table(("system", "word error rate", "95 %"), rows))
 
 
 def interval(errors: Sequence[int], lengths: Sequence[int]) -> tuple[float, float]:

@@ -33,7 +33,6 @@ def mixture_modes(samples: Tensor, centers: Tensor, deviation: float, within: fl
     deviations of the nearest centre, and a mode is captured if it has a good sample. For the KL every sample counts, at
     the mode that is nearest.
     """
-    _not_empty(samples)
     distance, nearest = _distances(samples.double(), centers.double()).min(1)
     good = distance <= within * deviation
     return Modes(len(nearest[good].unique()), good.double().mean().item(), label_modes(nearest, len(centers)).kl)
@@ -45,7 +44,8 @@ def label_modes(labels: Tensor, number: int, reference: Tensor | None = None) ->
     reference: labels of the data; without it all modes are equally frequent there. A mode that the data lacks counts as
     if it had been seen half a time. ValueError for a label that is none.
     """
-    _not_empty(labels)
+    if not len(labels):
+        raise ValueError("no samples, in which modes could be counted")
     for some in (labels, reference):
         if some is not None and ((some < 0) | (some >= number)).any():
             raise ValueError(f"labels are from 0 to {number - 1}, not from {some.min().item()} to {some.max().item()}")
@@ -54,11 +54,6 @@ def label_modes(labels: Tensor, number: int, reference: Tensor | None = None) ->
     shares, wanted = counts / counts.sum(), expected.clamp_min(0.5) / expected.clamp_min(0.5).sum()
     kl = torch.special.xlogy(shares, shares / wanted).sum().item()
     return Modes(int((counts > 0).sum()), 1.0, kl)
-
-
-def _not_empty(samples: Tensor) -> None:
-    if not len(samples):
-        raise ValueError("no samples, in which modes could be counted")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 
+from seqgan.checkpoint import write_text
+
 from .data import Library, MixConfig, Mixtures, Pairs, by_folder, find_recordings, root_mean_square
 
 Item = TypeVar("Item")
@@ -213,12 +215,17 @@ def _recorded(clean: Path, noisy: Path, mix: MixConfig, seed: int) -> tuple[Pair
 
 def export(pairs: Iterable[ValidationPair], folder: Path, rate: int = 16_000) -> None:
     """Writes the pairs as folder/clean/*.wav, folder/noisy/*.wav and manifest.tsv (utt, corpus, noise, snr_db)."""
-    rows = ["utt\tcorpus\tnoise\tsnr_db"]
+    rows = [("utt", "corpus", "noise", "snr_db")]
     for pair in pairs:
         write_pair(folder, pair.name, pair.clean, pair.noisy, rate)
-        snr = "" if math.isnan(pair.snr) else pair.snr
-        rows.append(f"{pair.name}\t{pair.corpus}\t{pair.noise}\t{snr}")
-    (folder / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        snr = "" if math.isnan(pair.snr) else str(pair.snr)
+        rows.append((pair.name, pair.corpus, pair.noise, snr))
+    write_manifest(folder, rows)
+
+
+def write_manifest(folder: Path, rows: Iterable[Sequence[str]]) -> None:
+    """folder/manifest.tsv; the first of the rows names the columns, utt and what else is known of a pair."""
+    write_text(folder / "manifest.tsv", "".join("\t".join(row) + "\n" for row in rows))
 
 
 def write_pair(folder: Path, name: str, clean: np.ndarray, noisy: np.ndarray, rate: int, peak: float = 1.0) -> None:

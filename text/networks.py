@@ -60,17 +60,18 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
     backward pass.
     """
     dropouts = [(part, part.p) for part in module.modules() if isinstance(part, nn.Dropout)]
-    recurrent = [(part, part.dropout) for part in module.modules() if isinstance(part, nn.RNNBase)]
+    numbers = nn.RNNBase, nn.MultiheadAttention  # whose dropout is a number
+    others = [(part, part.dropout) for part in module.modules() if isinstance(part, numbers)]
     try:
         for part, _ in dropouts:
             part.p = 0.0
-        for part, _ in recurrent:
+        for part, _ in others:
             part.dropout = 0.0
         yield
     finally:
         for part, rate in dropouts:
             part.p = rate
-        for part, rate in recurrent:
+        for part, rate in others:
             part.dropout = rate
 
 

@@ -208,4 +208,4 @@ class PoemsAlike:
 def verse_mask(tokens: Tensor, script: Script) -> Tensor:
     """Which of the tokens (batch, time) are characters of verse, after the stroke: what perplexity is reported of."""
     stroke = script.vocabulary.ids[STROKE]
-    return ((tokens == stroke).cumsum(1) > 0) & ((tokens >= script.first) | (tokens == UNKNOWN)) & (tokens != stroke)
+    return ((tokens == stroke).cumsum(1) > 0) & ((tokens >= script.first) | (tokens == UNKNOWN))

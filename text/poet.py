@@ -17,7 +17,7 @@ from seqgan.rollout import play
 from seqgan.stream import random_from
 
 from .meter import FORMS, MARKS, Form, common_rhymes, is_level, show_tones, split_lines, tones
-from .networks import GENERATORS, Generator
+from .networks import GENERATORS, Generator, without_dropout
 from .poems import HAN, LONGEST_TITLE, STROKE, Script
 from .sampling import Sampler, Sampling
 from .verse_rules import RULES, VerseRules
@@ -37,7 +37,6 @@ class Poem:
     title: str
     form: str
     lines: tuple[str, ...]
-    marks: str = MARKS  # that close lines, in turn
     heard: tuple[str, ...] = ()  # the lines as they are looked up in the tables; () as they are written
 
     @property
@@ -58,7 +57,7 @@ class Poem:
 
     def show(self, tones: bool = False) -> str:
         """The title, and one line a verse; with the tones beside it."""
-        verses = [line + self.marks[i % 2] for i, line in enumerate(self.lines)]
+        verses = [line + MARKS[i % 2] for i, line in enumerate(self.lines)]
         if tones:
             verses = [f"{verse}  {signs}" for verse, signs in zip(verses, self.tones, strict=True)]
         return "\n".join(([f"《{self.title}》"] if self.title else []) + verses)
@@ -160,18 +159,14 @@ class Poet:
         self, prompts: list[list[int]], length: int, mask: Any, sampling: Sampling, random: torch.Generator
     ) -> list[list[int]]:
         """What is sampled after prompts of one length, AT_ONCE together."""
-        training, rows = self.generator.training, []
-        self.generator.eval()
-        sampler = Sampler(self.generator.logits, random, sampling, without_specials(mask))
-        try:
+        rows, sampler = [], Sampler(self.generator.logits, random, sampling, without_specials(mask))
+        with without_dropout(self.generator):
             for i in range(0, len(prompts), AT_ONCE):
                 part = prompts[i : i + AT_ONCE]
                 start = self.generator.start(len(part))
                 prompt = torch.cat([start, torch.tensor(part, device=start.device)], 1)
                 rows += play(self.generator, prompt, length, sampler, keep=False).tokens.tolist()
-            return rows
-        finally:
-            self.generator.train(training)
+        return rows
 
     def invent_titles(self, form: Form, count: int, random: torch.Generator) -> list[str]:
         """Titles of the poet's own, traditional."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqgan.checkpoint import find_weights, read_metadata, save_folder, save_weights
 from seqgan.stream import random_from
 
-from .networks import GENERATORS, Generator, load_generator
+from .networks import GENERATORS, Generator, load_generator, without_dropout
 from .sampling import Sampler
 from .vocabulary import END, PAD, START, UNKNOWN, Vocabulary, load_vocabulary
 from .wgan_gp import FILL, CharacterGenerator
@@ -79,15 +79,11 @@ class SentenceGenerator:
         if count < 1:
             raise ValueError(f"a count of sentences is 1 or more, not {count}")
         random = random_from(seed, self.device if self.vocabulary else "cpu")
-        training = self.generator.training
-        self.generator.eval()
-        try:
-            if self.vocabulary is None:
-                return [line.rstrip(FILL) for line in self.generator.write(count, random)]
-            sizes = (min(AT_ONCE, count - begun) for begun in range(0, count, AT_ONCE))
+        if self.vocabulary is None:
+            return [line.rstrip(FILL) for line in self.generator.write(count, random)]
+        sizes = (min(AT_ONCE, count - begun) for begun in range(0, count, AT_ONCE))
+        with without_dropout(self.generator):
             rows = [row for size in sizes for row in self._draw(size, random).tolist()]
-        finally:
-            self.generator.train(training)
         return [self.vocabulary.decode(row) for row in rows]
 
     @property

@@ -149,6 +149,6 @@ class VerseRules:
         open_rhymes = torch.where(joins[:, None], own, open_rhymes)
         for end in ends:
             narrower = open_rhymes & self.rhyme[end]
-            open_rhymes = torch.where(narrower.any(1, keepdim=True), narrower, open_rhymes)
+            open_rhymes = torch.where(narrower.any(1, keepdim=True), narrower, open_rhymes)  # ends may be given
         used = [*ends, first]
         return open_rhymes, torch.stack(used, 1)

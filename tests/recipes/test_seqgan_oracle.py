@@ -195,7 +195,7 @@ def test_a_game_begins_where_likelihood_ended(recipe, tmp_path):
 
 
 def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
-    from seqgan_table import Curve, spread
+    from seqgan_table import Curve, defined
 
     def point(nll_gen, nll_oracle):
         return {"nll_gen": nll_gen, "nll_oracle": nll_oracle}
@@ -204,8 +204,8 @@ def test_the_gap_is_against_the_control_at_equal_nll_gen(recipe):
     curve = Curve([*hotter, point(8.0, 9.0), point(9.0, 8.0), point(10.0, 7.5)])
     assert curve.gap(point(8.5, 8.4)) == pytest.approx(-0.1), "of two points at 8.5 the colder one counts"
     assert curve.gap(point(9.5, 8.0)) == pytest.approx(0.25)
-    assert spread([curve.gap(point(7.9, 8.0))]) == "", "where there is no control there is no gap"
-    assert spread([1.0, 2.0]) == "1.500 ± 0.707" and spread([0.25], "+.3f") == "+0.250"
+    assert defined([curve.gap(point(7.9, 8.0))]) == "", "where there is no control there is no gap"
+    assert defined([1.0, 2.0]) == "1.500 ± 0.707" and defined([0.25], "+.3f") == "+0.250"
 
 
 @pytest.mark.parametrize(

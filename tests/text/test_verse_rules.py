@@ -44,6 +44,13 @@ def test_a_first_line_that_ends_in_either_tone_joins_only_if_every_template_says
     assert not allowed(rules, "白日依山山，黃河入海")[ids["流"]]
 
 
+def test_line_ends_that_are_given_and_do_not_rhyme_leave_a_choice():
+    ids = SCRIPT.vocabulary.ids
+    rules = VerseRules(SCRIPT, FORMS["wujue"], given={4: [ids["山"]], 10: [ids["流"]]})
+    found = allowed(rules, "白日依山山，黃河入海流。欲窮千里目，更上一層")
+    assert found.any() and not found[ids["樓"]] and not found[ids["山"]], "that of the first line goes on"
+
+
 def test_only_rhymes_of_enough_characters_are_begun():
     """Three characters of one rhyme and one of another: none has 16, so that the largest is left."""
     script = Script("山間還東", "山间还东")
