@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,13 @@ def main(settings: Settings) -> None:
     recogniser, rows = Recogniser(), []
     lengths = [len(text) for text in said.values()]
     for name, folder in folders.items():
+        print(name, file=sys.stderr, flush=True)
         errors = [edit_distance(text, recogniser(folder / f"{utt}.wav")) for utt, text in said.items()]
         low, high = interval(errors, lengths)
         rows.append((name, f"{sum(errors) / sum(lengths):.3f}", f"{low:.2f} to {high:.2f}"))
-        print(*rows[-1], sep=", ", flush=True)
-    write_text(settings.out / "words.md", markdown_table(("system", "word error rate", "95 %"), rows))
+    table = markdown_table(("system", "word error rate", "95 %"), rows)
+    write_text(settings.out / "words.md", table)
+    print(table, end="")
 
 
 def interval(errors: Sequence[int], lengths: Sequence[int]) -> tuple[float, float]:
