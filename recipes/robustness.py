@@ -92,12 +92,11 @@ def main(settings: Settings) -> None:
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(f"no {kind} {unknown[0]!r}; there are {', '.join(known)}")
-    preset = PRESETS[settings.preset]
-    chosen = with_preset(settings, preset)
+    chosen = with_preset(settings, PRESETS[settings.preset])
     check_counts(chosen, "batch", "steps", "seeds")
     seeds = range(chosen.seeds)
     cells = [  # by seed first, so that a grid of one seed is soon there
-        gan_settings(settings, preset, method, network, seed)
+        gan_settings(chosen, method, network, seed)
         for seed, network, method in product(seeds, settings.networks, settings.methods)
     ]
     for cell in cells:
@@ -120,8 +119,8 @@ def finished(folder: Path) -> bool:
     return (folder / "curves.png").exists() or (folder / "diverged.txt").exists()
 
 
-def gan_settings(settings: Settings, preset: Preset, method: str, network: str, seed: int) -> gan.Settings:
-    settings = with_preset(settings, preset)
+def gan_settings(settings: Settings, method: str, network: str, seed: int) -> gan.Settings:
+    """Of settings that have their preset's values."""
     special = dict(NETWORKS[network][1])
     if network == "deep":
         special["layers"] = settings.layers
