@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from seqgan.figures import new_figure, save_figure
-from seqgan.speech.plot import RANGE, Spectrogram
+from seqgan.speech.plot import Spectrogram
 
 
 def draw_page(path: Path, names: Sequence[str], columns: Mapping[str, Sequence[Path]]) -> None:
@@ -22,18 +21,10 @@ def draw_page(path: Path, names: Sequence[str], columns: Mapping[str, Sequence[P
     for title, axis in zip(columns, axes[0], strict=True):
         axis.set_title(title, fontsize=10, parse_math=False)
     for row, (name, *files) in enumerate(zip(names, *columns.values(), strict=True)):
-        images = [decibels(file) for file in files]
-        top = images[0].max()
-        for axis, image in zip(axes[row], images, strict=True):
-            axis.imshow(image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top)
+        spectrograms = [Spectrogram.of(*soundfile.read(file, dtype="float32")) for file in files]
+        top = spectrograms[0].decibels().max()
+        for axis, spectrogram in zip(axes[row], spectrograms, strict=True):
+            spectrogram.show(axis, top)
             axis.set(xticks=[], yticks=[])
         axes[row, 0].set_ylabel(name, fontsize=8, parse_math=False)
     save_figure(figure, path)
-
-
-def decibels(path: Path) -> np.ndarray:
-    """(frequency, time) of a recording of one channel"""
-    wave, rate = soundfile.read(path, dtype="float32")
-    spectrogram = Spectrogram(rate)
-    spectrogram.push(wave[None])
-    return spectrogram.decibels()

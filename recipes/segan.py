@@ -31,7 +31,7 @@ from seqgan.figures import new_figure, save_figure
 from seqgan.recipe import check_counts, every_and_last, open_run, prepare_torch, run, with_preset
 from seqgan.speech.data import MixConfig, Pairs
 from seqgan.speech.metrics import pesq, segmental_snr, si_sdr, stoi
-from seqgan.speech.plot import RANGE, Spectrogram
+from seqgan.speech.plot import Spectrogram
 from seqgan.speech.segan import PAPER, REDUCED, SEGAN, Discriminator, Generator, SEGANConfig, Windows, phases, prepare
 from seqgan.speech.sources import Sources, ValidationPair, open_sources
 from seqgan.tables import markdown_table
@@ -227,15 +227,10 @@ def write_sample(folder: Path, pair: ValidationPair, enhanced: np.ndarray, rate:
 
 def draw_spectrograms(axes: Sequence[Any], waves: Mapping[str, np.ndarray], rate: int) -> None:
     """On one scale of colours: 80 dB down from the loudest of all."""
-    images = {}
-    for name, wave in waves.items():
-        spectrogram = Spectrogram(rate)
-        spectrogram.push(wave[None])
-        images[name] = spectrogram.decibels()
-    top = max(image.max() for image in images.values())
-    for axis, (name, image) in zip(axes, images.items(), strict=True):
-        extent = (0, len(waves[name]) / rate, 0, rate / 2000)
-        axis.imshow(image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top, extent=extent)
+    spectrograms = {name: Spectrogram.of(wave, rate) for name, wave in waves.items()}
+    top = max(spectrogram.decibels().max() for spectrogram in spectrograms.values())
+    for axis, (name, spectrogram) in zip(axes, spectrograms.items(), strict=True):
+        spectrogram.show(axis, top)
         axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
         axis.label_outer()
 

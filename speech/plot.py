@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,6 +24,13 @@ class Spectrogram:
         self.columns: list[np.ndarray] = []
         self.frames_per_column, self.partial = 1, []
         self.samples = 0
+
+    @classmethod
+    def of(cls, wave: np.ndarray, sample_rate: int) -> Spectrogram:
+        """wave: (samples,)"""
+        spectrogram = cls(sample_rate)
+        spectrogram.push(wave[None])
+        return spectrogram
 
     def push(self, wave: np.ndarray) -> None:
         """wave: (channels, samples)"""
@@ -57,20 +65,22 @@ class Spectrogram:
         columns = self.columns or [np.zeros(min(BINS, self.size // 2))]
         return 10 * np.log10(np.stack(columns, 1) / (self.window.sum() / 2) ** 2 + 1e-20)
 
+    def show(self, axis: Any, top: float) -> Any:
+        """Draws it over s and kHz, with `top` dB as the brightest, and returns what a colour bar needs."""
+        extent = (0, self.samples / self.sample_rate, 0, self.sample_rate / 2000)
+        levels = {"vmin": top - RANGE, "vmax": top}
+        return axis.imshow(self.decibels(), cmap="magma", origin="lower", aspect="auto", extent=extent, **levels)
+
 
 def draw(path: str, before: Spectrogram, after: Spectrogram, title: str) -> None:
     """Writes the picture as PNG."""
     from seqgan.figures import new_figure, save_figure
 
-    images = [before.decibels(), after.decibels()]
-    top = max(image.max() for image in images)
+    top = max(before.decibels().max(), after.decibels().max())
     figure = new_figure(10, 6.5, dpi=120)
     axes = figure.subplots(2, 1, sharex=True)
-    for axis, image, spectrogram, name in zip(axes, images, (before, after), ("before", "after"), strict=True):
-        extent = (0, spectrogram.samples / spectrogram.sample_rate, 0, spectrogram.sample_rate / 2000)
-        shown = axis.imshow(
-            image, cmap="magma", origin="lower", aspect="auto", vmin=top - RANGE, vmax=top, extent=extent
-        )
+    for axis, spectrogram, name in zip(axes, (before, after), ("before", "after"), strict=True):
+        shown = spectrogram.show(axis, top)
         axis.set_title(f"{Path(title).name}, {name}".encode(errors="replace").decode(), fontsize=10, parse_math=False)
         axis.set_ylabel("frequency (kHz)")
     axes[-1].set_xlabel("time (s)")
