@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from seqgan.checkpoint import SavedModel
 
-from .networks import Generator, without_dropout
+from .networks import Generator
 
 
 class Discriminator(SavedModel):
@@ -25,9 +25,13 @@ class Discriminator(SavedModel):
 
     @torch.no_grad()
     def score(self, tokens: Tensor, rows: int = 256) -> Tensor:
-        """The scores of any number of sequences, a few at a time, without dropout."""
-        with without_dropout(self):
+        """The scores of any number of sequences, a few at a time, in evaluation mode."""
+        training = self.training
+        self.eval()
+        try:
             return torch.cat([self(part) for part in tokens.split(rows)])
+        finally:
+            self.train(training)
 
 
 # Widths in tokens and numbers of filters, for sequences of 20 (Yu et al. 2017, appendix).

@@ -60,18 +60,17 @@ def without_dropout(module: nn.Module) -> Iterator[None]:
     backward pass.
     """
     dropouts = [(part, part.p) for part in module.modules() if isinstance(part, nn.Dropout)]
-    numbers = nn.RNNBase, nn.MultiheadAttention  # whose dropout is a number
-    others = [(part, part.dropout) for part in module.modules() if isinstance(part, numbers)]
+    recurrent = [(part, part.dropout) for part in module.modules() if isinstance(part, nn.RNNBase)]
     try:
         for part, _ in dropouts:
             part.p = 0.0
-        for part, _ in others:
+        for part, _ in recurrent:
             part.dropout = 0.0
         yield
     finally:
         for part, rate in dropouts:
             part.p = rate
-        for part, rate in others:
+        for part, rate in recurrent:
             part.dropout = rate
 
 
