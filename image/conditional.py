@@ -187,14 +187,12 @@ def phases(
         (real, unlikely), (generated, unlikely_fakes) = judged(image, label), judged(fake, label)
         turn.log("real", real.mean())
         turn.log("fake", generated.mean())
-        if not mismatched:
-            terms = {"game": objective.discriminator(real, generated)}
-        else:
+        terms = {"game": objective.discriminator(real, generated)}
+        if mismatched:
             shifted = label.roll(1, 0)
             # Where the neighbour has the same condition, its picture is a right one.
             differs = (label != shifted).flatten(1).any(1) if label.dim() > 1 else label != shifted
             other = discriminator(image, shifted)[differs]
-            terms = {"game": objective.discriminator(real, generated)}
             if len(other):
                 turn.log("mismatched", other.mean())
                 terms = {"game": 0.5 * terms["game"], "condition": 0.5 * objective.discriminator(real, other)}
