@@ -1,6 +1,7 @@
 """A code that is read off pictures again: its bound, its meaning on four kinds of pictures, and sweeps of it."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -100,10 +101,17 @@ def quarters(number=512):
 
 
 def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
-    """Squares of any brightness, which leaves the noise something to say."""
+    """Squares of any brightness, which leaves the noise something to say. In one game of five two categories share a
+    square, and in which, is another matter on every processor: so the middle one of three counts."""
     bright, labels = quarters().pixels, quarters().labels
     images = Images((bright * torch.linspace(0.3, 1, len(bright))[:, None, None, None]).byte(), labels)
-    torch.manual_seed(0)
+    found = sorted(agreement_after(seed, images, tmp_path / str(seed)) for seed in range(3))
+    assert found[1] > 0.8, "by chance about 0.3"
+
+
+def agreement_after(seed: int, images: Images, folder: Path) -> float:
+    """What a game comes to in 250 steps."""
+    torch.manual_seed(seed)
     generator, discriminator = Generator(CODE), Discriminator(CODE.network)
     recogniser = Recogniser(CODE.network.features, CODE, hidden=32)
     both = [*discriminator.parameters(), *recogniser.parameters()]
@@ -111,12 +119,12 @@ def test_categories_come_to_stand_for_kinds_of_pictures(tmp_path):
         torch.optim.Adam(players, 2e-3, betas=(0.5, 0.999)) for players in (list(generator.parameters()), both)
     ]
     game = phases(generator, discriminator, recogniser, optimizers)
-    fit(game, Stream(images, 32), 250, tmp_path)
+    fit(game, Stream(images, 32), 250, folder)
     z, code = draw(CODE, 200, random(1))
     with torch.no_grad():
         pictures = generator.eval()(z)
     brightness = pictures.view(200, 2, 4, 2, 4).mean((2, 4)).flatten(1)  # of each quarter
-    assert agreement(code.category, brightness.argmax(1)) > 0.7, "by chance about 0.3"
+    return agreement(code.category, brightness.argmax(1))
 
 
 def test_a_trained_one_draws_what_the_code_says(tmp_path):
