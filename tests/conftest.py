@@ -9,7 +9,6 @@ RATE = 16_000
 
 # Bit for bit is promised on the CPU, and accelerate keeps the device that it first saw.
 os.environ["ACCELERATE_USE_CPU"] = "true"
-os.environ["OMP_NUM_THREADS"] = "1"  # of the commands and recipes that tests run, as `on_one_thread` below
 
 
 @pytest.fixture(autouse=True)
