@@ -4,15 +4,14 @@ import csv
 import importlib
 import json
 import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "compare_enhancers.py"
+from .processes import run_recipe
 
 ADAPTERS = """
 import time
@@ -75,8 +74,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(RECIPE), *map(str, arguments)], capture_output=True, text=True)
+compare = partial(run_recipe, "compare_enhancers.py")
 
 
 def read_table(out: Path) -> dict[tuple[str, str, str], dict[str, str]]:

@@ -2,23 +2,20 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from seqgan.speech.networks import SMALL, MaskGenerator
 
+from .processes import run_recipe
+
 recipe = importlib.import_module("recipes.enhancement")
-RECIPE = Path(__file__).parents[2] / "recipes" / "enhancement.py"
 
 
 def train(*arguments):
-    command = [sys.executable, RECIPE, "--batch", "2", "--threads", "1", "--mix.seconds", "0.5", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return run_recipe("enhancement.py", "--batch", 2, "--threads", 1, "--mix.seconds", 0.5, *arguments)
 
 
 def test_trains_goes_on_and_starts_from_its_weights(recordings, tmp_path):

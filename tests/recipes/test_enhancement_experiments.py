@@ -1,18 +1,13 @@
 """Experiments are run one after another, and their table says what each changed."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "enhancement_experiments.py"
+from .processes import run_recipe
 
-
-def experiments(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(RECIPE), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+experiments = partial(run_recipe, "enhancement_experiments.py")
 
 
 def test_a_table_of_what_runs_recorded(tmp_path):

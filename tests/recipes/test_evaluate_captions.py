@@ -6,7 +6,8 @@ import torch
 from seqgan.image.conditional import ConditionalConfig, Generator, TextToImage
 from seqgan.image.data import Captions, Images
 
-from .test_image_recipes import PLACES, run, write_captions
+from .processes import run_recipe
+from .test_image_recipes import PLACES, write_captions
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def test_an_untrained_model_beside_real_pictures(tmp_path):
     torch.manual_seed(0)
     TextToImage(Generator(config)).save_pretrained(tmp_path / "model")
     options += ["--model", str(tmp_path / "model"), "--run", str(tmp_path / "run"), "--threads", "1", "--draws", "4"]
-    found = run("evaluate_captions.py", *options, "--classifier-steps", "80")
+    found = run_recipe("evaluate_captions.py", *options, "--classifier-steps", "80")
     assert found.returncode == 0, found.stderr
     tables = [[row.split(" | ") for row in table.splitlines()] for table in found.stdout.strip().split("\n\n")]
     assert [table[0][0] for table in tables] == ["| test", "| train"]
@@ -29,13 +30,13 @@ def test_an_untrained_model_beside_real_pictures(tmp_path):
         assert [row[1] for row in table[2:]] == ["1"] * 4 + ["4"]
         drawn, real = float(table[-1][2].split()[0]), float(table[-1][3])
         assert drawn <= 0.5 and real == 1
-    again = run("evaluate_captions.py", *options, "--classifier-steps", "40")
+    again = run_recipe("evaluate_captions.py", *options, "--classifier-steps", "40")
     assert again.returncode == 1 and "classifier_steps was 80, not 40" in again.stderr
 
 
 def test_captions_that_nobody_is_asked_for(tmp_path):
     options = write_captions(tmp_path, split=lambda i, label: "train")[:4]
-    found = run("evaluate_captions.py", *options, "--run", str(tmp_path / "run"))
+    found = run_recipe("evaluate_captions.py", *options, "--run", str(tmp_path / "run"))
     assert found.returncode == 1 and "the splits test and train have captions" in found.stderr
     assert not (tmp_path / "run").exists()
 

@@ -2,18 +2,15 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 from seqgan.image.data import read_images
 from seqgan.image.gan import GAN
 
-ROOT = Path(__file__).parents[2]
+from .processes import run_recipe
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "recipes" / "gan.py"), *arguments, "--threads", "1"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return run_recipe("gan.py", *arguments, "--threads", "1")
 
 
 def test_digits(tmp_path):

@@ -2,8 +2,6 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,14 +15,9 @@ from seqgan.image.data import Captions, Images, read_images, write_png
 from seqgan.record import read_metrics
 
 from ..image.test_infogan import quarters
+from .processes import run_recipe
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--preset", "reduced", "--size", "8", "--width", "8", "--batch", "32", "--threads", "1"]
-
-
-def run(name: str, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "recipes" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def scores(folder: Path) -> dict[str, float]:
@@ -33,9 +26,9 @@ def scores(folder: Path) -> dict[str, float]:
 
 def test_infogan(tmp_path):
     options = ["--data", "digits", *SMALL, "--classifier-steps", "60", "--run", str(tmp_path), "--steps"]
-    first = run("infogan.py", *options, "10")
+    first = run_recipe("infogan.py", *options, "10")
     assert first.returncode == 0, first.stderr
-    again = run("infogan.py", *options, "20")
+    again = run_recipe("infogan.py", *options, "20")
     assert again.returncode == 0 and "goes on at step 10" in again.stderr, again.stderr
     recorded = [line for line in read_metrics(tmp_path) if "validation/agreement" in line]
     assert scores(tmp_path)["agreement"] == recorded[-1]["validation/agreement"]
@@ -51,7 +44,7 @@ def test_infogan(tmp_path):
 def test_digits_on_demand(judge, tmp_path):
     options = ["--data", "digits", *SMALL, "--judge", judge, "--classifier-steps", "100", "--run", str(tmp_path)]
     options += ["--learning-rate", "1e-3", "--steps", "250", "--sample-every", "250", "--ema", "0.9"]
-    found = run("conditional.py", *options)
+    found = run_recipe("conditional.py", *options)
     assert found.returncode == 0, found.stderr
     assert scores(tmp_path)["obeyed"] > 0.3, "by chance 0.1"
     assert Generator.load(tmp_path / "generator.safetensors").config.classes == 10
@@ -78,7 +71,7 @@ def test_captions(tmp_path):
     options = write_captions(tmp_path)
     rows = (tmp_path / "captions.tsv").read_text().splitlines()
     options += ["--classifier-steps", "60", "--run", str(tmp_path / "run"), "--ema", "0.9", "--variety", "1"]
-    found = run("conditional.py", *options, "--steps", "200", "--sample-every", "100")
+    found = run_recipe("conditional.py", *options, "--steps", "200", "--sample-every", "100")
     assert found.returncode == 0, found.stderr
     result = scores(tmp_path / "run")
     assert result["chance"] == 0.25 and 0.6 < result["recall"] <= 1 and result["recall of real ones"] > 0.9
@@ -91,9 +84,9 @@ def test_captions(tmp_path):
     assert (tmp_path / "run" / "captions.png").stat().st_size > 3000
     rows = [row.rsplit("\t", 1)[0] for row in rows]
     (tmp_path / "captions.tsv").write_text("\n".join(rows) + "\n")
-    found = run("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "unsplit"))
+    found = run_recipe("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "unsplit"))
     assert "7 of 64 are held out" in found.stdout and scores(tmp_path / "unsplit")["chance"] == 0.25, found.stderr
-    rare = run("conditional.py", *options, "--least", "100", "--run", str(tmp_path / "rare"))
+    rare = run_recipe("conditional.py", *options, "--least", "100", "--run", str(tmp_path / "rare"))
     assert rare.returncode == 1 and "no word comes 100 times" in rare.stderr and not (tmp_path / "rare").exists()
 
 
@@ -105,7 +98,7 @@ def test_the_split_valid_is_looked_at(tmp_path):
         lambda i, label: "" if i in (0, 5, 33) else PLACES[label],
     )
     options += ["--classifier-steps", "10", "--run", str(tmp_path / "run"), "--steps", "2"]
-    found = run("conditional.py", *options)
+    found = run_recipe("conditional.py", *options)
     assert found.returncode == 0 and "3 of 64 pictures have no category" in found.stdout, found.stderr
     assert scores(tmp_path / "run")["chance"] == 0.25
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -118,7 +111,7 @@ def test_tags_are_words(tmp_path):
         path.rename(path.with_suffix(".jpg"))
     lines = ["blue hair:12\tred eyes:3", "red hair:7\tblue eyes:1"] * 32
     (tmp_path / "captions.tsv").write_text("\n".join(f"{i},{line}" for i, line in enumerate(lines)))
-    found = run("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "run"))
+    found = run_recipe("conditional.py", *options, "--steps", "1", "--run", str(tmp_path / "run"))
     assert found.returncode == 0, found.stderr
     assert scores(tmp_path / "run") == {}, "there are no categories"
     model = TextToImage.from_pretrained(tmp_path / "run")
@@ -178,7 +171,7 @@ def test_small_categories_are_shown_more_often(tmp_path):
 def test_what_has_no_labels(tmp_path):
     write_png(tmp_path / "one.png", quarters(1).pixels[0])
     for name, message in (("infogan.py", "no labels"), ("conditional.py", "take --captions")):
-        found = run(name, "--data", str(tmp_path), "--run", str(tmp_path / "run"))
+        found = run_recipe(name, "--data", str(tmp_path), "--run", str(tmp_path / "run"))
         assert found.returncode == 1 and message in found.stderr and len(found.stderr.splitlines()) == 1, found.stderr
 
 
@@ -186,7 +179,7 @@ def test_what_has_no_labels(tmp_path):
 def test_energies(system, tmp_path):
     options = ["--data", "digits", *SMALL, "--system", system, "--classifier-steps", "30", "--climb", "5"]
     options += ["--learning-rate", "1e-3", "--run", str(tmp_path), "--sample-every", "20", "--steps"]
-    found = run("energies.py", *options, "80")
+    found = run_recipe("energies.py", *options, "80")
     assert found.returncode == 0, found.stderr
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first = next(line for line in lines if "validation/frechet" in line)
@@ -199,7 +192,7 @@ def test_energies(system, tmp_path):
     assert (tmp_path / "pool.safetensors").exists() == (system == "sampler")
     assert {path.name for path in (tmp_path / "samples").iterdir()} == {f"step0000{n}0.png" for n in (2, 4, 6, 8)}
     if system == "began":  # its k is a part of the run
-        finished = run("energies.py", *options, "80")
+        finished = run_recipe("energies.py", *options, "80")
         assert finished.returncode == 0 and scores(tmp_path) == pytest.approx(result)
 
 
@@ -207,7 +200,7 @@ def test_stacked_digits(tmp_path):
     options = ["--data", "digits", "--size", "8", "--width", "16", "--steps", "40", "--samples", "2000"]
     options += ["--batch", "16", "--classifier-steps", "300", "--threads", "1", "--weaker", "2"]
     for name, more in {"packed": ["--pack", "2"], "ensemble": ["--members", "2"]}.items():
-        found = run("stacked_digits.py", *options, "--system", name, *more, "--run", str(tmp_path / name))
+        found = run_recipe("stacked_digits.py", *options, "--system", name, *more, "--run", str(tmp_path / name))
         assert found.returncode == 0, found.stderr
         result = scores(tmp_path / name)
         assert result["classifier"] > 0.8 and result["real"]["captured"] > 700, "2,000 draws of 1,000 modes show 865"
@@ -219,7 +212,7 @@ def test_stacked_digits(tmp_path):
     (tmp_path / "packed" / "scores.json").write_text(
         json.dumps({name: value for name, value in scores(tmp_path / "packed").items() if name != "missing"})
     )  # as earlier runs have it
-    table = run(
+    table = run_recipe(
         "stacked_digits.py", "--table", str(tmp_path / "packed"), str(tmp_path / "ensemble"), "--run", str(tmp_path)
     )
     assert table.returncode == 0 and "| packed by 2 | 2 | digits | 40 | 1 |" in table.stdout
@@ -243,9 +236,9 @@ def test_robustness(tmp_path):
     ]
     options += ["--seeds", "1", "--layers", "6"]
     options += ["--classifier-steps", "20", "--run", str(tmp_path), "--methods", "gan", "wgan-gp"]
-    first = run("robustness.py", *options, "--networks", "deep")
+    first = run_recipe("robustness.py", *options, "--networks", "deep")
     assert first.returncode == 0 and "wgan-gp.deep.0" in first.stdout, first.stderr
-    again = run("robustness.py", *options, "--networks", "deep", "constant")
+    again = run_recipe("robustness.py", *options, "--networks", "deep", "constant")
     assert again.returncode == 0 and "wgan-gp.constant.0" in again.stdout, again.stderr
     assert "wgan-gp.deep.0" not in again.stdout, "what is finished is not done again"
     rows = (tmp_path / "robustness.md").read_text().splitlines()
@@ -253,7 +246,7 @@ def test_robustness(tmp_path):
     for row in rows[2:]:
         assert all(float(cell) > 0 for cell in row.split("|")[2:-1])
     assert (tmp_path / "robustness.png").stat().st_size > 1000
-    other = run("robustness.py", *options, "--networks", "deep", "--steps", "5")
+    other = run_recipe("robustness.py", *options, "--networks", "deep", "--steps", "5")
     assert other.returncode == 1 and "steps was 4, not 5" in other.stderr
-    wrong = run("robustness.py", "--data", "digits", "--networks", "deeep", "--run", str(tmp_path / "x"))
+    wrong = run_recipe("robustness.py", "--data", "digits", "--networks", "deeep", "--run", str(tmp_path / "x"))
     assert wrong.returncode == 1 and "there are dcgan, no-norm" in wrong.stderr and not (tmp_path / "x").exists()

@@ -3,21 +3,19 @@
 import importlib
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from seqgan.recipe import with_preset
 
-ROOT = Path(__file__).parents[2]
+from .processes import run_recipe
+
 mixtures = importlib.import_module("recipes.mixtures")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "recipes" / "mixtures.py"), *arguments, "--threads", "1"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return run_recipe("mixtures.py", *arguments, "--threads", "1")
 
 
 def test_mixtures():

@@ -3,7 +3,6 @@
 import csv
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,11 @@ import soundfile
 from seqgan.speech.data import Library, active_level
 from seqgan.speech.sources import Sources, split_sources
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "seen_pairs.py"
+from .processes import run_recipe
 
 
 def make(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(RECIPE), *map(str, arguments), "--sources.validation-corpus", "read"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+    return run_recipe("seen_pairs.py", *arguments, "--sources.validation-corpus", "read")
 
 
 def test_what_was_seen_is_what_trains(recordings):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -14,17 +14,13 @@ import torch
 
 from seqgan.speech.segan import REDUCED, SEGAN
 
+from .processes import RECIPES, run_recipe
+
 recipe = importlib.import_module("recipes.segan")
-RECIPE = Path(__file__).parents[2] / "recipes" / "segan.py"
 PNG = b"\x89PNG"
 
 
-def command(*arguments):
-    return [sys.executable, str(RECIPE), *map(str, arguments)]
-
-
-def call(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=200)
+call = partial(run_recipe, "segan.py")
 
 
 def lines_of(run):
@@ -35,7 +31,8 @@ def test_a_killed_run_goes_on_and_stands_beside_its_control(recordings, tmp_path
     shared = ("--data", recordings, "--preset", "reduced", "--threads", 1, "--steps", 3, "--batch", 2)
     shared += ("--validate-every", 2, "--checkpoint-every", 1)
     run, control = tmp_path / "lsgan", tmp_path / "none"
-    with subprocess.Popen(command(*shared, "--run", run), stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, str(RECIPES / "segan.py"), *map(str, shared), "--run", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         waited = time.monotonic()
         while not list(run.glob("checkpoints/*-000000001.pt")):
             assert process.poll() is None and time.monotonic() - waited < 200, process.stderr.read().decode()

@@ -1,8 +1,6 @@
 """The recipe at the smallest sizes: every system, a run that was stopped, and the table of all."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +11,8 @@ import torch
 from seqgan.checkpoint import latest, load_weights
 from seqgan.text.networks import LSTMConfig, LSTMGenerator
 from seqgan.text.seqgan import random_oracle
+
+from .processes import run_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 PNG = b"\x89PNG"
@@ -276,8 +276,7 @@ def test_runs_of_one_table_are_of_one_experiment(recipe, tmp_path):
 
 
 def test_as_a_command(tmp_path):
-    command = [sys.executable, str(RECIPES / "seqgan_oracle.py"), "--table", str(tmp_path / "nothing")]
-    result = subprocess.run([*command, "--run", str(tmp_path)], capture_output=True, text=True, timeout=200)
+    result = run_recipe("seqgan_oracle.py", "--table", tmp_path / "nothing", "--run", tmp_path)
     assert result.returncode == 1 and "nothing" in result.stderr and result.stdout == ""
     assert len(result.stderr.strip().splitlines()) == 1
 

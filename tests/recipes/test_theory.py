@@ -2,16 +2,14 @@
 
 import importlib
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from seqgan.divergences import FDivergence
 from seqgan.objectives import Wasserstein
 
-ROOT = Path(__file__).parents[2]
+from .processes import run_recipe
+
 theory = importlib.import_module("recipes.theory")
 divergence, gaussian, interval = theory.divergence, theory.gaussian, theory.interval
 
@@ -65,8 +63,7 @@ def test_other_divergences_are_estimated_too(name, closed):
 
 
 def test_the_recipe_draws_them_all(tmp_path):
-    command = [sys.executable, str(ROOT / "recipes" / "theory.py"), "--run", str(tmp_path), "--steps", "3"]
-    done = subprocess.run([*command, "--threads", "1"], capture_output=True, text=True, timeout=300)
+    done = run_recipe("theory.py", "--run", tmp_path, "--steps", 3, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "theory.png").stat().st_size > 10_000
     rows = (tmp_path / "theory.md").read_text().splitlines()[2:]

@@ -2,9 +2,7 @@
 
 import csv
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +10,9 @@ import soundfile
 
 from seqgan.speech.data import active_level
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "unlike_pairs.py"
+from .processes import run_recipe
 
-
-def make(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(RECIPE), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
+make = partial(run_recipe, "unlike_pairs.py")
 
 
 @pytest.fixture

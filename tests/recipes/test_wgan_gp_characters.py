@@ -3,10 +3,7 @@
 import gzip
 import importlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +11,8 @@ import torch
 from seqgan.checkpoint import load_weights
 from seqgan.text.wgan_gp import CharacterGenerator
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "wgan_gp_characters.py"
+from .processes import run_recipe
+
 LINES = [f"{a} sees {b}" for a in ("ann", "bob", "a cat", "a dog") for b in ("me", "you", "it", "us", "them")]
 
 
@@ -160,7 +158,6 @@ def test_too_few_lines_to_hold_some_out(recipe, settings, tmp_path):
 
 
 def test_what_is_wrong_is_told_in_one_line(tmp_path):
-    command = [sys.executable, str(RECIPE), "--run", str(tmp_path / "run")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = run_recipe("wgan_gp_characters.py", "--run", tmp_path / "run")
     assert result.returncode == 1 and "--data" in result.stderr and not result.stdout
     assert len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr

@@ -2,13 +2,13 @@
 
 import importlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from .processes import run_recipe
 
 ROOT = Path(__file__).parents[2]
 word_errors = importlib.import_module("recipes.word_errors")
@@ -33,12 +33,12 @@ def test_word_errors(tmp_path):
     soundfile.write(out / "same" / "words" / "one.wav", wave, rate, subtype="FLOAT")
     soundfile.write(out / "silent" / "words" / "one.wav", np.zeros_like(wave), rate)
     (pairs / "manifest.tsv").write_text("utt\ttext\none\tSome words, not those that are said.\n")
-    command = [sys.executable, str(ROOT / "recipes" / "word_errors.py"), "--pairs", str(pairs), "--out", str(out)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    command = ["word_errors.py", "--pairs", pairs, "--out", out]
+    found = run_recipe(*command)
     assert found.returncode == 0, found.stderr
     rows = dict(line.strip("| ").split(" | ", 1) for line in found.stdout.splitlines()[2:])
     assert list(rows) == ["clean", "same", "silent"] and rows["same"] == rows["clean"]
     assert rows["silent"].startswith("1.000") and (out / "words.md").read_text() == found.stdout
     (pairs / "manifest.tsv").write_text("utt\tkind\none\train\n")
-    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = run_recipe(*command)
     assert found.returncode == 1 and "no column text" in found.stderr
