@@ -16,7 +16,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 SHARED = ["seqgan.recipe", "seqgan.training", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
 SHARED += ["sklearn.datasets", "torch._dynamo"]  # the latter comes with the first optimizer, and takes as long as torch
 
-forks = get_context("forkserver")
+forks = get_context("forkserver" if os.name == "posix" else "spawn")
 forks.set_forkserver_preload(SHARED)
 
 
