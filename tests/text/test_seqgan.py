@@ -220,7 +220,7 @@ def test_seqgan_learns_a_language_from_the_discriminator_alone(tmp_path):
     game = Game()
     before = share_rising(game.generator)
     assert before < 0.3
-    game.fit(tmp_path, 250)
+    game.fit(tmp_path, 150)
     assert share_rising(game.generator) > 0.8
 
 
