@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+TIMEOUT = 300  # seconds
 
 SHARED = ["seqgan.recipe", "seqgan.training", "torch.utils.tensorboard", "matplotlib.backends.backend_agg"]
 SHARED += ["sklearn.datasets", "torch._dynamo"]  # the latter comes with the first optimizer, and takes as long as torch
@@ -20,18 +21,18 @@ forks = get_context("forkserver" if os.name == "posix" else "spawn")
 forks.set_forkserver_preload(SHARED)
 
 
-def run_recipe(name: str, *arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run_recipe(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """As subprocess.run([sys.executable, name, *arguments], capture_output=True, text=True), with a name of RECIPES."""
     command = [str(RECIPES / name), *map(str, arguments)]
     with TemporaryDirectory() as folder:
         streams = [Path(folder, stream) for stream in ("stdout", "stderr")]
         process = forks.Process(target=_be_the_script, args=(command, streams))
         process.start()
-        process.join(timeout)
+        process.join(TIMEOUT)
         if process.exitcode is None:
             process.kill()
             process.join()
-            raise subprocess.TimeoutExpired(command, timeout)
+            raise subprocess.TimeoutExpired(command, TIMEOUT)
         return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text() for path in streams))
 
 
